@@ -1,0 +1,94 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The architecture: one row a module, in an order in which arrows only point up. `Tests/Tidy` holds imports to it.
+let modules: [Module] = [
+    // words
+    Module("Base", "clocks, identifiers, limits, byte buffers, counters and histograms", []),
+    // perimeter: the only importers of C
+    Module("UV", "libuv with Swift ownership: loops, streams, timers, polls", ["Base", "CUV"]),
+    Module("Crypto", "digests, HMAC and random bytes over OpenSSL", ["Base", "COpenSSL"]),
+    Module("Archive", "zip packages, written and safely unpacked, over libarchive", ["Base", "CArchive"]),
+    // codecs: bytes in, values out
+    Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
+    Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
+    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "TOMLKit"]),
+    // policy: pure, time is an argument
+    Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
+    // state
+    Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
+    // mechanism
+    Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
+    Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
+    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Catalog", "Pool", "Sandbox"]),
+    // doors: one protocol each, none imports another
+    Module(
+        "LambdaAPI", "Lambda control plane, Invoke, function URLs",
+        ["Base", "UV", "HTTP", "Net", "Crypto", "Archive", "Catalog", "Invoker"]),
+    Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "HTTP", "Net", "Catalog", "Invoker"]),
+]
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Test targets and what each may import.
+let tests: [(String, [String])] = [
+]
+
+let package = Package(
+    name: "hearth",
+    products: [.executable(name: "hearth", targets: ["hearth"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: modules.map(\.target) + [
+        .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .executableTarget(
+            name: "hearth",
+            dependencies: modules.map { .init(stringLiteral: $0.name) }
+                + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            exclude: ["hearth.docc"],
+            swiftSettings: settings),
+        .testTarget(name: "TidyTests", path: "Tests/Tidy", swiftSettings: settings),
+    ] + tests.map { name, needs in
+        .testTarget(
+            name: "\(name)Tests", dependencies: needs.map { .init(stringLiteral: $0) }, path: "Tests/\(name)Tests",
+            swiftSettings: settings)
+    }
+)
+
+/// A row of the table above.
+struct Module {
+    let name: String
+    let purpose: String
+    let arrows: [String]
+
+    init(_ name: String, _ purpose: String, _ arrows: [String]) {
+        self.name = name
+        self.purpose = purpose
+        self.arrows = arrows
+    }
+
+    var target: Target {
+        .target(
+            name: name,
+            dependencies: arrows.map { arrow in
+                switch arrow {
+                case "GRDB": .product(name: "GRDB", package: "GRDB.swift")
+                case "TOMLKit": .product(name: "TOMLKit", package: "TOMLKit")
+                default: .init(stringLiteral: arrow)
+                }
+            },
+            resources: name == "Sandbox" ? [.copy("Runtimes")] : [],
+            swiftSettings: settings)
+    }
+}

@@ -1,0 +1,34 @@
+/// Every limit of the runtime, by name. A limit that people may change is read from runtime.toml over these.
+package enum Limits {
+    // HTTP heads and bodies
+    package static let requestLineBytesMax = 8 * 1024
+    package static let headerCountMax = 100
+    package static let headBytesMax = 64 * 1024
+    package static let chunkLineBytesMax = 1024
+    /// A synchronous event or answer: 6 MiB (Lambda quota), plus Lambda's own slack of 100 bytes.
+    package static let eventBytesMax = 6 * 1024 * 1024 + 100
+    /// A CreateFunction request: a zip of 50 MiB in base64 within JSON (Lambda's own figure).
+    package static let controlBodyBytesMax = 70_167_211
+    package static let zipBytesMax = 52_428_800
+    package static let unzippedBytesMax = 262_144_000
+    package static let zipEntriesMax = 20_000
+    package static let environmentBytesMax = 4 * 1024
+
+    // connections
+    package static let connectionsMax = 10_000
+    package static let readBufferBytes = 64 * 1024
+    /// From the first byte of a head to its last.
+    package static let headTimeout = Span.seconds(10)
+    /// The longest pause inside a body.
+    package static let bodyIdleTimeout = Span.seconds(30)
+    package static let keepAliveTimeout = Span.seconds(75)
+    package static let writeTimeout = Span.seconds(60)
+
+    // workers
+    package static let initTimeout = Span.seconds(10)
+    package static let killGrace = Span.seconds(2)
+    package static let workerFrameBytesMax = eventBytesMax + 64 * 1024
+    package static let logLineBytesMax = 256 * 1024
+    package static let logBytesPerFunction = 1024 * 1024
+    package static let logTailBytes = 4 * 1024
+}

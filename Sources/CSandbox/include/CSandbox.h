@@ -1,0 +1,36 @@
+#pragma once
+#include <stdint.h>
+#include <sys/types.h>
+
+// Starts worker processes. Nothing of Swift runs between clone and exec.
+
+struct hearth_spawn {
+    const char *path;          // absolute path of the executable
+    char *const *arguments;    // argv, ended by NULL
+    char *const *environment;  // envp, ended by NULL
+    const char *directory;     // working directory
+    const int *descriptors;    // descriptor i of the child is a copy of descriptors[i]; -1: /dev/null
+    int descriptor_count;
+    uint64_t open_files_max;   // RLIMIT_NOFILE
+};
+
+struct hearth_spawned {
+    pid_t pid;
+    int pidfd;         // readable when the process has ended; close-on-exec
+    int error;         // errno of the step that failed, or 0
+    const char *step;  // what failed, for people
+};
+
+/// Starts a process that leads its own process group and dies with the calling thread.
+/// Returns 0, or -1 with `error` and `step` set and no process left behind.
+int hearth_spawn(const struct hearth_spawn *what, struct hearth_spawned *result);
+
+/// How a process ended: collects it. Returns 1 and sets exactly one of `status` (exit code) and `signal` (else -1);
+/// 0 when it is still running.
+int hearth_collect(int pidfd, int *status, int *signal);
+
+/// Kills the process group of `pid`.
+void hearth_kill_group(pid_t pid, int signal);
+
+/// An anonymous pipe, both ends close-on-exec.
+int hearth_pipe(int *read_end, int *write_end);

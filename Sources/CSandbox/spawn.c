@@ -1,0 +1,129 @@
+#define _GNU_SOURCE
+#include "CSandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// The child borrows the server's memory until it calls exec (CLONE_VM | CLONE_VFORK: the caller sleeps meanwhile), so
+// a start costs the same whatever the size of the server's heap. It may write only to its own stack and to `result`.
+
+enum { stack_bytes = 64 * 1024, first_free_descriptor = 256 };
+
+struct start {
+    const struct hearth_spawn *what;
+    struct hearth_spawned *result;
+    pid_t parent;
+};
+
+static int fail(struct hearth_spawned *result, const char *step) {
+    result->error = errno ? errno : EIO;
+    result->step = step;
+    return -1;
+}
+
+/// Puts copies of the wanted descriptors at 0…count-1 and closes all others.
+static int place_descriptors(const struct hearth_spawn *what) {
+    int high[32];
+    if (what->descriptor_count > 32) { errno = EINVAL; return -1; }
+    // First out of the way of the numbers that they replace.
+    for (int i = 0; i < what->descriptor_count; i++) {
+        int from = what->descriptors[i];
+        int opened = from < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : from;
+        if (opened < 0) return -1;
+        high[i] = fcntl(opened, F_DUPFD_CLOEXEC, first_free_descriptor);
+        if (high[i] < 0) return -1;
+    }
+    for (int i = 0; i < what->descriptor_count; i++)
+        if (dup2(high[i], i) < 0) return -1;
+    return (int)syscall(SYS_close_range, (unsigned)what->descriptor_count, ~0u, 0u);
+}
+
+/// When memory runs out the kernel should end a worker, not the server.
+static void prefer_as_victim(void) {
+    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file < 0) return;
+    if (write(file, "500", 3) < 0) { /* Only a preference. */ }
+    close(file);
+}
+
+static int child(void *argument) {
+    const struct start *start = argument;
+    const struct hearth_spawn *what = start->what;
+    struct hearth_spawned *result = start->result;
+
+    // Handlers of the server must not run here: default for all, then unblock.
+    for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+    if (setpgid(0, 0) < 0) { fail(result, "make a process group"); _exit(127); }
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) { fail(result, "tie to the server's life"); _exit(127); }
+    if (getppid() != start->parent) _exit(127);
+    prefer_as_victim();
+    if (what->directory && chdir(what->directory) < 0) { fail(result, "enter the code directory"); _exit(127); }
+    struct rlimit files = {what->open_files_max, what->open_files_max};
+    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) { fail(result, "limit open files"); _exit(127); }
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    if (place_descriptors(what) < 0) { fail(result, "place descriptors"); _exit(127); }
+    sigset_t empty;
+    sigemptyset(&empty);
+    sigprocmask(SIG_SETMASK, &empty, NULL);
+    execve(what->path, what->arguments, what->environment);
+    fail(result, "execute");
+    _exit(127);
+}
+
+int hearth_spawn(const struct hearth_spawn *what, struct hearth_spawned *result) {
+    *result = (struct hearth_spawned){.pid = -1, .pidfd = -1};
+    void *stack = mmap(NULL, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED) return fail(result, "make a stack");
+    struct start start = {what, result, getpid()};
+
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int pidfd = -1;
+    pid_t pid = clone(child, (char *)stack + stack_bytes, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, &pidfd);
+    if (pid < 0) fail(result, "start a process");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    munmap(stack, stack_bytes);
+
+    if (pid < 0) return -1;
+    if (result->error) {
+        waitpid(pid, NULL, 0);
+        close(pidfd);
+        return -1;
+    }
+    result->pid = pid;
+    result->pidfd = pidfd;
+    return 0;
+}
+
+int hearth_collect(int pidfd, int *status, int *signal) {
+    siginfo_t info = {0};
+    *status = -1;
+    *signal = -1;
+    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0) return 0;
+    if (info.si_code == CLD_EXITED) *status = info.si_status;
+    else *signal = info.si_status;
+    return 1;
+}
+
+void hearth_kill_group(pid_t pid, int number) {
+    if (pid > 1) kill(-pid, number);
+}
+
+int hearth_pipe(int *read_end, int *write_end) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+    *read_end = ends[0];
+    *write_end = ends[1];
+    return 0;
+}

@@ -20,12 +20,14 @@ let modules: [Module] = [
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
-    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Catalog", "Pool", "Sandbox"]),
+    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Catalog", "Pool", "Sandbox"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
-        ["Base", "UV", "HTTP", "Net", "Crypto", "Archive", "Catalog", "Invoker"]),
-    Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "HTTP", "Net", "Catalog", "Invoker"]),
+        [
+            "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
+        ]),
+    Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Catalog", "Net", "Invoker"]),
 ]
 
 let settings: [SwiftSetting] = [
@@ -56,9 +58,7 @@ let package = Package(
             name: "hearth",
             dependencies: modules.map { .init(stringLiteral: $0.name) }
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
-            exclude: ["hearth.docc"],
             swiftSettings: settings),
-        .testTarget(name: "TidyTests", path: "Tests/Tidy", swiftSettings: settings),
     ] + tests.map { name, needs in
         .testTarget(
             name: "\(name)Tests", dependencies: needs.map { .init(stringLiteral: $0) }, path: "Tests/\(name)Tests",
@@ -88,7 +88,7 @@ struct Module {
                 default: .init(stringLiteral: arrow)
                 }
             },
-            resources: name == "Sandbox" ? [.copy("Runtimes")] : [],
+            resources: name == "Sandbox" ? [.embedInCode("Runtimes/python/hearth_worker.py"), .embedInCode("Runtimes/node/worker.cjs")] : [],
             swiftSettings: settings)
     }
 }

@@ -49,6 +49,13 @@ package final class Loop {
         return UInt64(time.tv_sec) &* 1_000 &+ UInt64(time.tv_nsec) / 1_000_000
     }
 
+    /// Seconds since 1970, as of the kernel's last tick (a few ns to read).
+    package static var epochSecondsCoarse: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME_COARSE, &time)
+        return UInt64(time.tv_sec)
+    }
+
     /// Runs on this thread until `stop`, or until nothing is left to wait for.
     package func run() {
         remote.claim()

@@ -1,0 +1,37 @@
+/// What a version is beside its code: immutable once the version exists.
+package struct FunctionSettings: Codable, Equatable, Sendable {
+    /// Lambda's identifier: `python3.12`, `nodejs20.x`, `provided.al2023`.
+    package var runtime: String
+    /// `module.function`; not read for `provided`.
+    package var handler: String
+    /// Megabytes.
+    package var memorySize = 128
+    /// Seconds.
+    package var timeout = 3
+    package var environment: [String: String] = [:]
+    package var description = ""
+    package var role = "arn:aws:iam::000000000000:role/hearth"
+    package var architectures = ["x86_64"]
+    /// Megabytes of `/tmp`.
+    package var ephemeralStorage = 512
+    package var concurrency = Concurrency()
+
+    /// What Lambda has no field for.
+    package struct Concurrency: Codable, Equatable, Sendable {
+        /// Most workers of one version; nil: the node's limit.
+        package var max: Int?
+        /// Seconds that an idle on-demand worker stays.
+        package var keepAliveSeconds = 600
+        /// Invocations that may wait for a worker.
+        package var queue = 1000
+        /// Seconds that one may wait.
+        package var queueWaitSeconds = 10
+
+        package init() {}
+    }
+
+    package init(runtime: String, handler: String) {
+        self.runtime = runtime
+        self.handler = handler
+    }
+}

@@ -1,0 +1,162 @@
+internal import TOMLKit
+
+/// A configuration file that cannot be used: where, what is wrong and what would be right.
+package struct ConfigError: Error, Equatable, CustomStringConvertible {
+    package let file: String
+    package let line: Int?
+    package let sentence: String
+
+    package var description: String { line.map { "\(file):\($0): \(sentence)" } ?? "\(file): \(sentence)" }
+}
+
+/// One key of a configuration file: type, bounds, default and a paragraph for people. Reading, checking and explaining
+/// all follow this row.
+package struct ConfigKey: Sendable {
+    package enum Value: Sendable {
+        case text(default: String?)
+        case number(ClosedRange<Int>, default: Int?)
+        /// `[table]` of texts with names of the user's choice.
+        case texts
+    }
+
+    /// With dots: `concurrency.provisioned`.
+    package let path: String
+    package let value: Value
+    package let unit: String
+    package let help: String
+
+    init(_ path: String, _ value: Value, unit: String = "", _ help: String) {
+        self.path = path
+        self.value = value
+        self.unit = unit
+        self.help = help
+    }
+}
+
+/// A file read by a table of keys.
+struct ConfigFile {
+    private let name: String
+    private let lines: [Substring]
+    private var texts: [String: String] = [:]
+    private var numbers: [String: Int] = [:]
+    private var tables: [String: [String: String]] = [:]
+
+    init(_ text: String, name: String, keys: [ConfigKey]) throws(ConfigError) {
+        self.name = name
+        lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let table: TOMLTable
+        do { table = try TOMLTable(string: text) } catch let error as TOMLParseError {
+            throw ConfigError(file: name, line: error.source.begin.line, sentence: error.description)
+        } catch {
+            throw ConfigError(file: name, line: nil, sentence: "\(error)")
+        }
+        try read(table, prefix: "", keys: keys)
+    }
+
+    func text(_ path: String) -> String? { texts[path] }
+    func number(_ path: String) -> Int? { numbers[path] }
+    func table(_ path: String) -> [String: String] { tables[path] ?? [:] }
+
+    func fail(_ path: String, _ sentence: String) -> ConfigError {
+        ConfigError(file: name, line: line(of: path), sentence: sentence)
+    }
+
+    private mutating func read(_ table: TOMLTable, prefix: String, keys: [ConfigKey]) throws(ConfigError) {
+        for (name, value) in table {
+            let path = prefix.isEmpty ? name : "\(prefix).\(name)"
+            if let key = keys.first(where: { $0.path == path }) {
+                try take(value, key)
+            } else if let inner = value.table, keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
+                try read(inner, prefix: path, keys: keys)
+            } else {
+                throw fail(path, unknown(path, keys))
+            }
+        }
+    }
+
+    private func unknown(_ path: String, _ keys: [ConfigKey]) -> String {
+        let near = keys.map(\.path).min { distance($0, path) < distance($1, path) }
+        if let near, distance(near, path) <= max(2, path.count / 3) {
+            return "unknown key \(path): did you mean \(near)?"
+        }
+        return "unknown key \(path): the keys are \(keys.map(\.path).joined(separator: ", "))"
+    }
+
+    private mutating func take(_ value: any TOMLValueConvertible, _ key: ConfigKey) throws(ConfigError) {
+        switch key.value {
+        case .text:
+            guard let text = value.string else { throw fail(key.path, "\(key.path) must be a text in quotes") }
+            texts[key.path] = text
+        case .number(let bounds, _):
+            guard let number = value.int else { throw fail(key.path, "\(key.path) must be a whole number\(unit(key))") }
+            guard bounds.contains(number) else {
+                throw fail(
+                    key.path,
+                    "\(key.path) = \(number) is impossible: it must be from \(bounds.lowerBound) to \(bounds.upperBound)\(unit(key))")
+            }
+            numbers[key.path] = number
+        case .texts:
+            guard let table = value.table else { throw fail(key.path, "\(key.path) must be a table: [\(key.path)]") }
+            var texts: [String: String] = [:]
+            for (name, value) in table {
+                guard let text = value.string else {
+                    throw fail("\(key.path).\(name)", "\(key.path).\(name) must be a text in quotes")
+                }
+                texts[name] = text
+            }
+            tables[key.path] = texts
+        }
+    }
+
+    private func unit(_ key: ConfigKey) -> String { key.unit.isEmpty ? "" : " \(key.unit)" }
+
+    /// The line on which a key stands. (The library tells positions of syntax errors only.)
+    private func line(of path: String) -> Int? {
+        let parts = path.split(separator: ".").map(String.init)
+        var section: [String] = []
+        for (index, line) in lines.enumerated() {
+            let trimmed = line.drop { $0 == " " || $0 == "\t" }
+            if trimmed.hasPrefix("[") {
+                let name = trimmed.drop { $0 == "[" }.prefix { $0 != "]" }
+                section = name.split(separator: ".").map(unquoted)
+                if section == parts { return index + 1 }
+                continue
+            }
+            guard let equals = trimmed.firstIndex(of: "=") else { continue }
+            let names = section + trimmed[..<equals].split(separator: ".").map(unquoted)
+            if names == parts || (names.count < parts.count && !names.isEmpty && Array(parts.prefix(names.count)) == names) {
+                return index + 1
+            }
+        }
+        return nil
+    }
+
+    private func unquoted(_ name: Substring) -> String {
+        name.trimming { $0 == " " || $0 == "\t" || $0 == "\"" || $0 == "'" }
+    }
+}
+
+extension Substring {
+    fileprivate func trimming(_ isSpace: (Character) -> Bool) -> String {
+        var rest = self
+        while let first = rest.first, isSpace(first) { rest.removeFirst() }
+        while let last = rest.last, isSpace(last) { rest.removeLast() }
+        return String(rest)
+    }
+}
+
+/// Levenshtein's distance.
+private func distance(_ a: String, _ b: String) -> Int {
+    let b = Array(b)
+    var row = Array(0...b.count)
+    for (i, x) in a.enumerated() {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for (j, y) in b.enumerated() {
+            let cost = x == y ? diagonal : diagonal + 1
+            diagonal = row[j + 1]
+            row[j + 1] = min(cost, row[j] + 1, row[j + 1] + 1)
+        }
+    }
+    return row[b.count]
+}

@@ -1,0 +1,150 @@
+internal import Base
+internal import Glibc
+
+/// `function.toml`: one function as its author describes it.
+package struct Manifest: Equatable, Sendable {
+    package var runtime: String
+    package var handler: String
+    package var memorySize: Int
+    package var timeout: Int
+    package var description: String
+    /// A shell command that is run in the directory before it is packed.
+    package var build: String?
+    package var environment: [String: String]
+    package var provisioned: Int
+    package var reserved: Int?
+    package var workersMax: Int?
+    package var keepAliveSeconds: Int
+    package var queue: Int
+    package var queueWaitSeconds: Int
+
+    package static let keys: [ConfigKey] = [
+        ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME."),
+        ConfigKey("handler", .text(default: nil), "file.function; not needed for provided runtimes."),
+        ConfigKey("memory_size", .number(128...10_240, default: 128), unit: "MB", "Memory of one worker."),
+        ConfigKey("timeout", .number(1...900, default: 3), unit: "seconds", "An invocation that takes longer is ended."),
+        ConfigKey("description", .text(default: ""), "For people."),
+        ConfigKey("build", .text(default: nil), "A shell command run in the directory before it is packed."),
+        ConfigKey("environment", .texts, "Environment variables; together 4 KB at the most."),
+        ConfigKey(
+            "concurrency.provisioned", .number(0...1000, default: 1), unit: "workers",
+            "Workers kept initialised before anything asks."),
+        ConfigKey(
+            "concurrency.reserved", .number(0...10_000, default: nil), unit: "invocations",
+            "Ceiling and guarantee of invocations at a time; 0 turns the function off."),
+        ConfigKey(
+            "concurrency.max", .number(1...1000, default: nil), unit: "workers", "Most workers of one version."),
+        ConfigKey(
+            "concurrency.keep_alive", .number(1...86_400, default: 600), unit: "seconds",
+            "How long an idle on-demand worker stays."),
+        ConfigKey(
+            "concurrency.queue", .number(0...100_000, default: 1000), unit: "invocations",
+            "Invocations that may wait for a worker; more are refused with 429."),
+        ConfigKey(
+            "concurrency.queue_wait", .number(1...900, default: 10), unit: "seconds",
+            "How long an invocation may wait for a worker."),
+    ]
+
+    /// Names that belong to the runtime (AWS Lambda developer guide, "Defined runtime environment variables").
+    private static let reservedNames: Set<String> = [
+        "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API",
+        "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+    ]
+
+    package static func isReserved(environmentName: String) -> Bool { reservedNames.contains(environmentName) }
+
+    /// - Parameter name: of the file, for messages.
+    package init(_ text: String, name: String, detected: (runtime: String, handler: String)? = nil) throws(ConfigError) {
+        let file = try ConfigFile(text, name: name, keys: Self.keys)
+        guard let runtime = file.text("runtime") ?? detected?.runtime else {
+            throw ConfigError(file: name, line: nil, sentence: "runtime is missing: write for example runtime = \"python3\"")
+        }
+        guard Self.isKnown(runtime: runtime) else {
+            throw file.fail(
+                "runtime",
+                "runtime = \"\(runtime)\" is not known: use python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME")
+        }
+        self.runtime = runtime
+        let handler = file.text("handler") ?? (file.text("runtime") == nil || detected?.runtime == runtime ? detected?.handler : nil)
+        guard let handler = handler ?? (runtime.hasPrefix("provided") ? "bootstrap" : nil) else {
+            throw ConfigError(file: name, line: nil, sentence: "handler is missing: write for example handler = \"app.handler\"")
+        }
+        guard runtime.hasPrefix("provided") || (handler.contains(".") && !handler.hasPrefix(".") && !handler.hasSuffix(".")) else {
+            throw file.fail("handler", "handler = \"\(handler)\" is not of the form file.function")
+        }
+        self.handler = handler
+        memorySize = file.number("memory_size") ?? 128
+        timeout = file.number("timeout") ?? 3
+        description = file.text("description") ?? ""
+        build = file.text("build")
+        environment = file.table("environment")
+        provisioned = file.number("concurrency.provisioned") ?? 1
+        reserved = file.number("concurrency.reserved")
+        workersMax = file.number("concurrency.max")
+        keepAliveSeconds = file.number("concurrency.keep_alive") ?? 600
+        queue = file.number("concurrency.queue") ?? 1000
+        queueWaitSeconds = file.number("concurrency.queue_wait") ?? 10
+        try check(file)
+    }
+
+    private func check(_ file: ConfigFile) throws(ConfigError) {
+        if let reserved, provisioned > reserved {
+            throw file.fail(
+                "concurrency.reserved",
+                "concurrency.reserved = \(reserved) is less than concurrency.provisioned = \(provisioned): it must be at least that")
+        }
+        if let workersMax, provisioned > workersMax {
+            throw file.fail(
+                "concurrency.max",
+                "concurrency.max = \(workersMax) is less than concurrency.provisioned = \(provisioned): it must be at least that")
+        }
+        var bytes = 2
+        for (name, value) in environment {
+            let path = "environment.\(name)"
+            guard name.first.map({ $0.isASCII && $0.isLetter }) == true,
+                name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") })
+            else { throw file.fail(path, "\(name) is not a name of an environment variable: letters, digits and _ only") }
+            guard !Self.isReserved(environmentName: name) else {
+                throw file.fail(path, "\(name) is set by the runtime: choose another name")
+            }
+            guard !value.utf8.contains(0) else { throw file.fail(path, "\(path) holds a NUL byte") }
+            bytes += name.utf8.count + value.utf8.count + 6
+        }
+        guard bytes <= Limits.environmentBytesMax else {
+            throw file.fail("environment", "the environment is larger than \(Limits.environmentBytesMax) bytes")
+        }
+    }
+
+    package static func isKnown(runtime: String) -> Bool {
+        if ["python3", "nodejs", "provided"].contains(runtime) { return true }
+        if runtime.hasPrefix("python3."), let minor = Int(runtime.dropFirst(8)) { return minor >= 8 }
+        if runtime.hasPrefix("nodejs"), runtime.hasSuffix(".x"), Int(runtime.dropFirst(6).dropLast(2)) != nil { return true }
+        return runtime.hasPrefix("provided.") && runtime.count > 9 && runtime.dropFirst(9).allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) }
+    }
+
+    /// What a directory without a manifest is likely to be: by the names of its files.
+    package static func detect(directory: String) -> (runtime: String, handler: String)? {
+        if access("\(directory)/bootstrap", X_OK) == 0 { return ("provided", "bootstrap") }
+        for name in ["app", "main", "handler", "lambda_function"] where access("\(directory)/\(name).py", R_OK) == 0 {
+            return ("python3", name == "lambda_function" ? "lambda_function.lambda_handler" : "\(name).handler")
+        }
+        for name in ["index", "app", "handler"] {
+            for ending in ["js", "mjs", "cjs"] where access("\(directory)/\(name).\(ending)", R_OK) == 0 {
+                return ("nodejs", "\(name).handler")
+            }
+        }
+        return nil
+    }
+
+    /// A function's name: 1 to 64 of letters, digits, `-` and `_` (Lambda's pattern).
+    package static func isName(_ name: String) -> Bool {
+        (1...64).contains(name.utf8.count)
+            && name.utf8.allSatisfy { byte in
+                let isLetter = (byte | 0x20) >= 97 && (byte | 0x20) <= 122
+                return isLetter || (byte >= 48 && byte <= 57) || byte == 45 || byte == 95
+            }
+    }
+}

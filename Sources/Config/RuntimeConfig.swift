@@ -1,0 +1,127 @@
+internal import Base
+
+/// `HOST:PORT`, as written.
+package struct ListenAddress: Equatable, Sendable, CustomStringConvertible {
+    package let host: String
+    package let port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// Reads `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `:8080` (this machine only); nil for anything else.
+    package init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+            (0...65_535).contains(port)
+        else { return nil }
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+            guard host.contains(":") else { return nil }
+        } else {
+            if host.isEmpty || host == "localhost" { host = "127.0.0.1" }
+            let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+            guard parts.count == 4, parts.allSatisfy({ UInt8($0) != nil }) else { return nil }
+        }
+        self.host = host
+        self.port = port
+    }
+
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+/// `runtime.toml`: the runtime as its owner wants it.
+package struct RuntimeConfig: Equatable, Sendable {
+    package var front: ListenAddress
+    package var api: ListenAddress
+    package var data: String
+    package var functions: String
+    package var accountID: String
+    package var region: String
+    package var concurrency: Int
+    package var workers: Int
+    package var connections: Int
+    package var headTimeout: Int
+    package var bodyTimeout: Int
+    package var keepAlive: Int
+    package var logBytes: Int
+
+    package static let keys: [ConfigKey] = [
+        ConfigKey("listen.front", .text(default: "127.0.0.1:8080"), "Public traffic: http://ADDRESS/FUNCTION/."),
+        ConfigKey("listen.api", .text(default: "127.0.0.1:9000"), "The Lambda API, metrics and Hearth's own calls."),
+        ConfigKey("data", .text(default: ".hearth"), "The directory with the catalogue, code and credentials."),
+        ConfigKey("functions", .text(default: "functions"), "Every directory in it is deployed at start."),
+        ConfigKey("account_id", .text(default: "000000000000"), "The account in ARNs: 12 digits."),
+        ConfigKey("region", .text(default: "us-east-1"), "The region in ARNs."),
+        ConfigKey(
+            "limits.concurrency", .number(1...100_000, default: 1000), unit: "invocations",
+            "Invocations at a time on the whole node."),
+        ConfigKey(
+            "limits.workers", .number(1...4000, default: 256), unit: "processes", "Worker processes on the whole node."),
+        ConfigKey(
+            "limits.connections", .number(1...100_000, default: Limits.connectionsMax), unit: "connections",
+            "Connections of one listener."),
+        ConfigKey(
+            "limits.head_timeout", .number(1...3600, default: 10), unit: "seconds",
+            "From the first byte of a request's head to its last; later is answered 408."),
+        ConfigKey(
+            "limits.body_timeout", .number(1...3600, default: 30), unit: "seconds", "The longest pause inside a body."),
+        ConfigKey("limits.keep_alive", .number(1...3600, default: 75), unit: "seconds", "Between requests."),
+        ConfigKey(
+            "logs.bytes_per_function", .number(4096...1 << 30, default: Limits.logBytesPerFunction), unit: "bytes",
+            "Log output kept in memory for each function."),
+    ]
+
+    package init() {
+        front = ListenAddress(host: "127.0.0.1", port: 8080)
+        api = ListenAddress(host: "127.0.0.1", port: 9000)
+        data = ".hearth"
+        functions = "functions"
+        accountID = "000000000000"
+        region = "us-east-1"
+        concurrency = 1000
+        workers = 256
+        connections = Limits.connectionsMax
+        headTimeout = 10
+        bodyTimeout = 30
+        keepAlive = 75
+        logBytes = Limits.logBytesPerFunction
+    }
+
+    package init(_ text: String, name: String) throws(ConfigError) {
+        self.init()
+        let file = try ConfigFile(text, name: name, keys: Self.keys)
+        front = try Self.address(file, "listen.front") ?? front
+        api = try Self.address(file, "listen.api") ?? api
+        data = file.text("data") ?? data
+        functions = file.text("functions") ?? functions
+        if let id = file.text("account_id") {
+            guard id.count == 12, id.allSatisfy({ $0.isASCII && $0.isNumber }) else {
+                throw file.fail("account_id", "account_id = \"\(id)\" must be 12 digits")
+            }
+            accountID = id
+        }
+        if let name = file.text("region") {
+            guard !name.isEmpty, name.allSatisfy({ $0.isASCII && ($0.isLowercase || $0.isNumber || $0 == "-") }) else {
+                throw file.fail("region", "region = \"\(name)\" must be like us-east-1")
+            }
+            region = name
+        }
+        concurrency = file.number("limits.concurrency") ?? concurrency
+        workers = file.number("limits.workers") ?? workers
+        connections = file.number("limits.connections") ?? connections
+        headTimeout = file.number("limits.head_timeout") ?? headTimeout
+        bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
+        keepAlive = file.number("limits.keep_alive") ?? keepAlive
+        logBytes = file.number("logs.bytes_per_function") ?? logBytes
+    }
+
+    private static func address(_ file: ConfigFile, _ path: String) throws(ConfigError) -> ListenAddress? {
+        guard let text = file.text(path) else { return nil }
+        guard let address = ListenAddress(text) else {
+            throw file.fail(path, "\(path) = \"\(text)\" is not an address: write for example \"127.0.0.1:8080\"")
+        }
+        return address
+    }
+}

@@ -1,0 +1,250 @@
+package import Base
+package import Catalog
+internal import Pool
+package import UV
+
+/// What of a function outlives its versions: its log and its count of running invocations.
+package final class FunctionState {
+    package let name: String
+    package let log: FunctionLog
+    package var inFlight = 0
+    package var reserved: Int?
+
+    init(name: String, logBytesMax: Int) {
+        self.name = name
+        log = FunctionLog(outputBytesMax: logBytesMax)
+    }
+}
+
+package struct InvokerSettings: Sendable {
+    /// Invocations in flight on the whole node (the account's concurrency).
+    package var concurrencyMax = 1000
+    /// Worker processes on the whole node.
+    package var workersMax = 256
+    package var initTimeout = Limits.initTimeout
+    package var logBytesPerFunction = Limits.logBytesPerFunction
+
+    package init() {}
+}
+
+/// Admits invocations, owns the pools, keeps them in step with the catalogue.
+///
+/// The walk: `invoke` (admission) → `VersionPool.arrive` → a worker → `VersionPool.workerAnswered` → `ended` →
+/// `Invocation.finished`.
+///
+/// Thread rule: the loop's thread.
+package final class Invoker {
+    package let loop: Loop
+    package let settings: InvokerSettings
+    package let codeStore: CodeStore
+    /// The catalogue as all requests see it; swapped whole after each commit.
+    package private(set) var snapshot: CatalogSnapshot
+    private var pools: [Int64: VersionPool] = [:]
+    private var drainingPools: [VersionPool] = []
+    private var states: [String: FunctionState] = [:]
+    private var metricsByVersion: [String: VersionMetrics] = [:]
+    private var random: Random
+    private var reservedSum = 0
+    private var unreservedInFlight = 0
+    private var isStopping = false
+    private var onStopped: (() -> Void)?
+    var workerCount = 0
+
+    /// - Parameter seed: of request ids.
+    package init(
+        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, settings: InvokerSettings, seed: UInt64
+    ) {
+        self.loop = loop
+        self.snapshot = snapshot
+        self.codeStore = codeStore
+        self.settings = settings
+        random = Random(seed: seed)
+        adopt(snapshot)
+    }
+
+    package func makeRequestID() -> RequestID { RequestID(from: &random) }
+
+    /// 64 random bits: trace ids, log stream names.
+    package func randomBits() -> UInt64 { random.next() }
+
+    func logStream(version: String) -> String {
+        let time = UTCTime(epochSeconds: Loop.epochMilliseconds / 1000)
+        let hex = String(random.next(), radix: 16) + String(random.next(), radix: 16)
+        return "\(time.date.replacing("-", with: "/"))/[\(version)]\(hex)"
+    }
+
+    // MARK: Admission
+
+    /// Takes an invocation; `finished` is called once, now or later.
+    package func invoke(_ invocation: Invocation) {
+        if isStopping { return refuseUnadmitted(invocation, .stopping) }
+        let state = state(of: invocation.function)
+        if let reserved = state.reserved {
+            guard state.inFlight < reserved else { return refuseUnadmitted(invocation, .reservedConcurrency) }
+        } else {
+            guard unreservedInFlight < settings.concurrencyMax - reservedSum else {
+                return refuseUnadmitted(invocation, .accountConcurrency)
+            }
+            unreservedInFlight += 1
+        }
+        guard let pool = pool(for: invocation.version, of: invocation.function) else {
+            if state.reserved == nil { unreservedInFlight -= 1 }
+            return refuseUnadmitted(invocation, .cannotStart("the event loop cannot make another timer"))
+        }
+        state.inFlight += 1
+        invocation.countsAsUnreserved = state.reserved == nil
+        invocation.isSpillover = pool.isSpillingOver
+        pool.arrive(invocation)
+    }
+
+    /// Its client has gone. What waits is forgotten, what runs runs on (as in Lambda).
+    package func cancel(_ invocation: Invocation) {
+        for pool in allPools where pool.cancel(invocation) { return }
+    }
+
+    private func refuseUnadmitted(_ invocation: Invocation, _ refusal: Refusal) {
+        count(refusal, metrics(function: invocation.function.name, version: invocation.resolution.version))
+        finishRefused(invocation, refusal)
+    }
+
+    func refuse(_ invocation: Invocation, _ refusal: Refusal, in pool: VersionPool) {
+        count(refusal, pool.metrics)
+        ended(invocation, in: pool)
+        finishRefused(invocation, refusal)
+    }
+
+    private func count(_ refusal: Refusal, _ metrics: VersionMetrics) {
+        if let reason = refusal.throttleReason { metrics.throttles[reason, default: 0] += 1 }
+    }
+
+    private func finishRefused(_ invocation: Invocation, _ refusal: Refusal) {
+        invocation.finished(
+            InvocationOutcome(kind: .refused(refusal), payload: UnsafeRawBufferPointer(start: nil, count: 0)))
+    }
+
+    /// Gives back what admission took.
+    func ended(_ invocation: Invocation, in pool: VersionPool) {
+        pool.function.inFlight -= 1
+        if invocation.countsAsUnreserved { unreservedInFlight -= 1 }
+        assert(pool.function.inFlight >= 0 && unreservedInFlight >= 0, "an invocation ended twice")
+    }
+
+    // MARK: Pools
+
+    package var allPools: [VersionPool] { Array(pools.values) + drainingPools }
+
+    package func existingPool(of version: VersionEntry) -> VersionPool? { pools[version.rowID] }
+
+    func pool(for version: VersionEntry, of function: FunctionEntry) -> VersionPool? {
+        if let pool = pools[version.rowID] { return pool }
+        guard
+            let pool = try? VersionPool(
+                version: version, function: state(of: function),
+                metrics: metrics(function: function.name, version: version), invoker: self)
+        else { return nil }
+        pools[version.rowID] = pool
+        return pool
+    }
+
+    package func state(of function: FunctionEntry) -> FunctionState {
+        if let state = states[function.name] { return state }
+        let state = FunctionState(name: function.name, logBytesMax: settings.logBytesPerFunction)
+        state.reserved = function.reserved
+        states[function.name] = state
+        return state
+    }
+
+    package func metrics(function: String, version: VersionEntry) -> VersionMetrics {
+        let label = version.number.map(String.init) ?? "$LATEST"
+        let key = "\(function):\(label)"
+        if let metrics = metricsByVersion[key] { return metrics }
+        let metrics = VersionMetrics(function: function, version: label)
+        metricsByVersion[key] = metrics
+        return metrics
+    }
+
+    /// All metrics with the gauges of their pool, in order of name and version.
+    package var measurements: [(metrics: VersionMetrics, gauges: PoolGauges, pool: VersionPool?)] {
+        var pools: [ObjectIdentifier: VersionPool] = [:]
+        for pool in self.pools.values { pools[ObjectIdentifier(pool.metrics)] = pool }
+        return metricsByVersion.sorted { $0.key < $1.key }.map { _, metrics in
+            let pool = pools[ObjectIdentifier(metrics)]
+            return (metrics, pool?.gauges ?? PoolGauges(), pool)
+        }
+    }
+
+    func poolSettings(for version: VersionEntry, provisioned: Int) -> PoolSettings {
+        let concurrency = version.settings.concurrency
+        let workersMax = min(concurrency.max ?? settings.workersMax, settings.workersMax)
+        return PoolSettings(
+            provisioned: min(provisioned, settings.workersMax), workersMax: max(workersMax, provisioned),
+            waitingMax: concurrency.queue, waitMax: .seconds(UInt64(concurrency.queueWaitSeconds)),
+            keepAlive: .seconds(UInt64(concurrency.keepAliveSeconds)))
+    }
+
+    /// Is there room for one more process? If not, an idle worker of another version is asked to go; the start is tried
+    /// again when one has ended.
+    func hasRoomForWorker(asking: VersionPool) -> Bool {
+        if workerCount < settings.workersMax { return true }
+        for pool in pools.values where pool !== asking { if pool.giveUpIdleWorker() { break } }
+        return false
+    }
+
+    func workerGone() {
+        for pool in pools.values { pool.retryDeferred() }
+        drainingPools.removeAll { $0.isEmpty }
+        if isStopping, workerCount == 0 {
+            let onStopped = self.onStopped
+            self.onStopped = nil
+            onStopped?()
+        }
+    }
+
+    // MARK: The catalogue
+
+    /// Takes over a new state of the catalogue: pools that it no longer reaches drain, targets move.
+    package func adopt(_ snapshot: CatalogSnapshot) {
+        self.snapshot = snapshot
+        var reachable: Set<Int64> = []
+        reservedSum = 0
+        for function in snapshot.functions {
+            let state = state(of: function)
+            state.reserved = function.reserved
+            reservedSum += function.reserved ?? 0
+            var targets: [Int64: (VersionEntry, Int)] = [:]
+            for (qualifier, requested) in function.provisioned {
+                guard let version = function.resolve(qualifier: qualifier)?.version else { continue }
+                targets[version.rowID, default: (version, 0)].1 += requested
+            }
+            for version in function.allVersions {
+                reachable.insert(version.rowID)
+                pools[version.rowID]?.adopt(state, metrics: metrics(function: function.name, version: version))
+                guard let pool = pools[version.rowID] ?? (targets[version.rowID] != nil ? pool(for: version, of: function) : nil)
+                else { continue }
+                pool.provisionedTarget = targets[version.rowID]?.1 ?? 0
+            }
+        }
+        for (row, pool) in pools where !reachable.contains(row) {
+            pools[row] = nil
+            pool.drain()
+            if !pool.isEmpty { drainingPools.append(pool) }
+        }
+        let names = Set(snapshot.functions.map(\.name))
+        states = states.filter { names.contains($0.key) || $0.value.inFlight > 0 }
+    }
+
+    // MARK: The end
+
+    /// Refuses what arrives from now on, lets running invocations end, then stops all workers.
+    package func stop(_ onStopped: @escaping () -> Void) {
+        isStopping = true
+        self.onStopped = onStopped
+        for pool in pools.values { pool.drain() }
+        if workerCount == 0 {
+            self.onStopped = nil
+            onStopped()
+        }
+    }
+
+    package func killAll() { for pool in allPools { pool.killAll() } }
+}

@@ -1,0 +1,519 @@
+internal import Base
+package import Catalog
+internal import Pool
+package import Sandbox
+internal import UV
+
+/// The processes of one version: does what its `Pool` decides, and tells the pool what happened.
+///
+/// Invariants:
+///  1. Every `CallID` that the pool knows is in `calls`; it leaves on its answer, its refusal or its loss.
+///  2. Every `WorkerID` that the pool has started is in `workers`, in `deferred` or waits for the recipe; a start that
+///     fails is reported to the pool as an exit.
+///  3. The pool hears of events in the order in which they happened, never from inside `perform`.
+///
+/// Thread rule: the loop's thread.
+package final class VersionPool {
+    final class Slot {
+        let worker: Worker
+        let id: WorkerID
+        let isProvisioned: Bool
+        let reason: StartReason
+        var call: Invocation?
+        var callID = CallID(0)
+        var deadline = Moment(nanoseconds: .max)
+        var isTimedOut = false
+        var wasKilledForInit = false
+        /// Armed lazily: it fires at a deadline that may have moved, and is then set again.
+        var timer: Timer?
+        var timerArmedFor = Moment(nanoseconds: .max)
+
+        init(worker: Worker, id: WorkerID, isProvisioned: Bool, reason: StartReason) {
+            self.worker = worker
+            self.id = id
+            self.isProvisioned = isProvisioned
+            self.reason = reason
+        }
+    }
+
+    private enum Recipe {
+        case none, preparing, ready(WorkerRecipe), failed(CodeFailure)
+    }
+
+    package let version: VersionEntry
+    package private(set) var function: FunctionState
+    private unowned let invoker: Invoker
+    private var pool: Pool
+    private var actions: [PoolAction] = []
+    private var isPerforming = false
+    private var recipe = Recipe.none
+    /// Starts that wait for the recipe or for room on the node.
+    private var deferred: [(id: WorkerID, provisioned: Bool, reason: StartReason)] = []
+    private var calls: [CallID: Invocation] = [:]
+    private var nextCall: UInt64 = 0
+    private var slots: [UInt32: Slot] = [:]
+    private let tickTimer: Timer
+    private var tickArmedFor = Moment(nanoseconds: .max)
+    package var metrics: VersionMetrics
+    /// The last failed init: Lambda's error object.
+    package private(set) var initError: [UInt8]?
+    /// Why no worker can be started, for people.
+    package private(set) var cannotStart: String?
+    /// Provisioned workers that somebody wants beyond what the catalogue says, until they let go (see `Promotion`).
+    private var claims: [ObjectIdentifier: Int] = [:]
+    private var onSettled: [() -> Void] = []
+
+    init(version: VersionEntry, function: FunctionState, metrics: VersionMetrics, invoker: Invoker) throws {
+        self.version = version
+        self.function = function
+        self.metrics = metrics
+        self.invoker = invoker
+        pool = Pool(settings: invoker.poolSettings(for: version, provisioned: 0), at: invoker.loop.now)
+        tickTimer = try Timer(loop: invoker.loop)
+        tickTimer.unreference()
+    }
+
+    // MARK: What others ask
+
+    /// Provisioned workers that the catalogue asks for; `claims` may add to it.
+    package var provisionedTarget = 0 {
+        didSet { if provisionedTarget != oldValue { reconfigure() } }
+    }
+
+    func claim(_ who: AnyObject, provisioned: Int) {
+        claims[ObjectIdentifier(who)] = provisioned
+        reconfigure()
+    }
+
+    func release(_ who: AnyObject) {
+        claims[ObjectIdentifier(who)] = nil
+        reconfigure()
+    }
+
+    func adopt(_ function: FunctionState, metrics: VersionMetrics) {
+        self.function = function
+        self.metrics = metrics
+    }
+
+    private func reconfigure() {
+        let wanted = max(provisionedTarget, claims.values.max() ?? 0)
+        pool.configure(invoker.poolSettings(for: version, provisioned: wanted), at: invoker.loop.now, into: &actions)
+        perform()
+    }
+
+    /// The version is reachable no more: serve what waits, then stop.
+    func drain() {
+        pool.drain(at: invoker.loop.now, into: &actions)
+        perform()
+    }
+
+    var isEmpty: Bool { pool.isEmpty && slots.isEmpty }
+
+    package var gauges: PoolGauges {
+        let counts = pool.counts
+        var gauges = PoolGauges()
+        gauges.starting = counts.starting
+        gauges.idle = counts.idle
+        gauges.busy = counts.busy
+        gauges.responded = counts.responded
+        gauges.draining = counts.draining
+        gauges.waiting = counts.waiting
+        gauges.provisionedTarget = counts.provisionedTarget
+        gauges.provisionedReady = counts.provisionedReady
+        gauges.provisionedInUse = counts.provisionedInUse
+        return gauges
+    }
+
+    package var consecutiveInitFailures: Int { pool.initFailure?.consecutive ?? 0 }
+
+    /// Resident memory of the workers now, in KiB, from the highest that each has reported.
+    package var peakKiB: UInt64 { slots.values.reduce(0) { $0 + UInt64($1.worker.peakKiB) } }
+
+    /// Calls back when the provisioned workers are all there or an init has failed (at once if so now).
+    func whenSettled(_ body: @escaping () -> Void) {
+        onSettled.append(body)
+        checkSettled()
+    }
+
+    private func checkSettled() {
+        guard !onSettled.isEmpty else { return }
+        let counts = pool.counts
+        guard counts.provisionedReady >= counts.provisionedTarget || initError != nil || cannotStart != nil else { return }
+        let bodies = onSettled
+        onSettled = []
+        for body in bodies { body() }
+    }
+
+    // MARK: The walk
+
+    func arrive(_ invocation: Invocation) {
+        nextCall += 1
+        let id = CallID(nextCall)
+        calls[id] = invocation
+        pool.arrive(id, deadline: nil, at: invocation.arrived, into: &actions)
+        perform()
+    }
+
+    /// Its client has gone: if it still waits it is forgotten.
+    func cancel(_ invocation: Invocation) -> Bool {
+        guard let id = calls.first(where: { $0.value === invocation })?.key else { return false }
+        calls[id] = nil
+        pool.cancel(id, at: invoker.loop.now, into: &actions)
+        invoker.ended(invocation, in: self)
+        perform()
+        return true
+    }
+
+    /// Would an arrival now find all provisioned workers busy?
+    var isSpillingOver: Bool {
+        let counts = pool.counts
+        return counts.provisionedReady > 0 && counts.provisionedInUse >= counts.provisionedReady
+    }
+
+    /// A new attempt is made: what failed before says nothing of it.
+    func forgetFailures() {
+        initError = nil
+        cannotStart = nil
+        if case .failed = recipe { recipe = .none }
+    }
+
+    /// Does what the pool has ordered. Orders that arise meanwhile join the list.
+    private func perform() {
+        guard !isPerforming else { return }
+        isPerforming = true
+        var next = 0
+        while next < actions.count {
+            let action = actions[next]
+            next += 1
+            switch action {
+            case .dispatch(let call, let worker, let first): dispatch(call, worker, first)
+            case .start(let worker, let provisioned, let reason): start(worker, provisioned, reason)
+            case .stop(let worker): stop(worker)
+            case .refuse(let call, let reason): refuse(call, reason)
+            case .lose(let call, let worker): lose(call, worker)
+            }
+        }
+        actions.removeAll(keepingCapacity: true)
+        isPerforming = false
+        armTick()
+        checkSettled()
+    }
+
+    private func dispatch(_ call: CallID, _ id: WorkerID, _ first: Bool) {
+        guard let slot = slots[id.rawValue], let invocation = calls.removeValue(forKey: call) else {
+            return assertionFailure("the pool dispatched what is not there")
+        }
+        let now = invoker.loop.now
+        invocation.dispatched = now
+        if first { describeStart(of: invocation, on: slot) }
+        slot.call = invocation
+        slot.callID = call
+        slot.isTimedOut = false
+        let timeout = Span.seconds(UInt64(version.settings.timeout))
+        slot.deadline = now + timeout
+        armTimer(slot)
+        function.log.append(
+            LogRecord(
+                epochMilliseconds: Loop.epochMilliseconds, id: invocation.id,
+                version: invocation.resolution.executedVersion, kind: .start))
+        if invocation.wantsLogTail {
+            let tail = ByteBuffer()
+            LogLines.start(invocation.id, invocation.resolution.executedVersion, to: tail)
+            invocation.logTail = tail
+        }
+        invocation.message.seal(deadlineEpochMilliseconds: Loop.epochMilliseconds + timeout.wholeMilliseconds)
+        slot.worker.send(invocation.message)
+    }
+
+    /// Was it a cold start? It was if the invocation came before the worker was ready.
+    private func describeStart(of invocation: Invocation, on slot: Slot) {
+        let times = slot.worker.times
+        guard invocation.arrived < times.ready else {
+            if slot.isProvisioned { invocation.start = .provisioned }
+            return
+        }
+        invocation.start = .exec
+        invocation.initTime = times.ready.since(max(invocation.arrived, times.ordered))
+        invocation.coldReason = slot.reason.rawValue
+        let key = ColdStartKey(initType: slot.isProvisioned ? "provisioned" : "exec", reason: slot.reason.rawValue)
+        metrics.coldStarts[key, default: Histogram()].record(times.total)
+        let phases = [times.ordered.since(invocation.arrived), times.spawn, times.runtime, times.handlerImport]
+        for (index, span) in phases.enumerated() { metrics.coldPhases[index].record(span) }
+    }
+
+    private func refuse(_ call: CallID, _ reason: RefuseReason) {
+        guard let invocation = calls.removeValue(forKey: call) else { return }
+        switch reason {
+        case .queueFull: invoker.refuse(invocation, .queueFull, in: self)
+        case .waitedTooLong: invoker.refuse(invocation, .waitedTooLong, in: self)
+        case .initFailed:
+            if let cannotStart { return invoker.refuse(invocation, .cannotStart(cannotStart), in: self) }
+            let error = initError ?? LambdaError.exit(invocation.id, .status(1))
+            invocation.dispatched = invoker.loop.now
+            finish(invocation, .functionError, error, status: .error)
+        }
+    }
+
+    private func lose(_ call: CallID, _ id: WorkerID) {
+        guard let slot = lost.removeValue(forKey: id.rawValue), let invocation = slot.slot.call else { return }
+        slot.slot.call = nil
+        if slot.slot.isTimedOut {
+            metrics.timeouts += 1
+            let error = LambdaError.timeout(invocation.id, seconds: version.settings.timeout)
+            note(invocation, "\(invocation.id) Task timed out after \(version.settings.timeout).00 seconds")
+            finish(invocation, .functionError, error, status: .timeout, peakKiB: slot.slot.worker.peakKiB)
+        } else {
+            metrics.crashes += 1
+            let error = LambdaError.exit(invocation.id, slot.exit)
+            note(invocation, "RequestId: \(invocation.id) Error: \(slot.exit.lambdaReason)")
+            finish(invocation, .functionError, error, status: .error, peakKiB: slot.slot.worker.peakKiB)
+        }
+    }
+
+    /// Slots of processes that have just ended, while the pool says what becomes of their call.
+    private var lost: [UInt32: (slot: Slot, exit: WorkerExit)] = [:]
+
+    private func note(_ invocation: Invocation, _ text: String) {
+        log(.output(Array((text + "\n").utf8)), invocation.id, invocation.resolution.executedVersion)
+        invocation.logTail?.append(text + "\n")
+    }
+
+    private func log(_ kind: LogRecord.Kind, _ id: RequestID?, _ version: String) {
+        function.log.append(
+            LogRecord(epochMilliseconds: Loop.epochMilliseconds, id: id, version: version, kind: kind))
+    }
+
+    package var versionText: String { version.number.map(String.init) ?? "$LATEST" }
+
+    /// The end of an invocation that was dispatched, or that a failed init answers.
+    private func finish(
+        _ invocation: Invocation, _ kind: InvocationOutcome.Kind, _ payload: [UInt8], status: LogReport.Status,
+        peakKiB: UInt32 = 0
+    ) {
+        payload.withUnsafeBytes { finish(invocation, kind, $0, status: status, peakKiB: peakKiB) }
+    }
+
+    private func finish(
+        _ invocation: Invocation, _ kind: InvocationOutcome.Kind, _ payload: UnsafeRawBufferPointer,
+        status: LogReport.Status, peakKiB: UInt32
+    ) {
+        let run = invoker.loop.now.since(invocation.dispatched)
+        let wait = invocation.dispatched.since(invocation.arrived)
+        metrics.invocations += 1
+        metrics.duration.record(run)
+        metrics.queueWait.record(wait)
+        if status != .success { metrics.errors += 1 }
+        let report = LogReport(
+            duration: run, memoryMegabytes: version.settings.memorySize, peakKiB: peakKiB,
+            initDuration: invocation.start == .exec ? invocation.initTime : nil, coldReason: invocation.coldReason,
+            status: status)
+        log(.end(report), invocation.id, invocation.resolution.executedVersion)
+        if let tail = invocation.logTail { LogLines.end(invocation.id, report, to: tail) }
+        var outcome = InvocationOutcome(kind: kind, payload: payload)
+        outcome.queue = Span(nanoseconds: wait.nanoseconds - min(wait.nanoseconds, invocation.initTime.nanoseconds))
+        outcome.initTime = invocation.initTime
+        outcome.run = run
+        outcome.start = invocation.start
+        outcome.logTail = invocation.logTail
+        invoker.ended(invocation, in: self)
+        invocation.finished(outcome)
+    }
+
+    // MARK: Processes
+
+    private func start(_ id: WorkerID, _ provisioned: Bool, _ reason: StartReason) {
+        guard case .ready(let recipe) = recipe else {
+            deferred.append((id, provisioned, reason))
+            return prepare()
+        }
+        guard invoker.hasRoomForWorker(asking: self) else {
+            deferred.append((id, provisioned, reason))
+            return
+        }
+        do {
+            let worker = try Worker.start(
+                recipe, tag: id.rawValue, provisioned: provisioned, logStream: invoker.logStream(version: versionText),
+                loop: invoker.loop, owner: self)
+            let slot = Slot(worker: worker, id: id, isProvisioned: provisioned, reason: reason)
+            slots[id.rawValue] = slot
+            invoker.workerCount += 1
+            slot.deadline = worker.times.spawned + invoker.settings.initTimeout
+            armTimer(slot)
+        } catch {
+            cannotStart = "\(error)"
+            log(.note("\(error)"), nil, versionText)
+            failStart(id)
+        }
+    }
+
+    /// Reported later, so that the pool never hears an answer from inside its own order.
+    private func failStart(_ id: WorkerID, _ cause: ExitCause = .initFailed) {
+        let box = LoopBound(self, on: invoker.loop)
+        invoker.loop.remote.post {
+            let this = box.wrapped
+            this.pool.exited(id, cause: cause, at: this.invoker.loop.now, into: &this.actions)
+            this.perform()
+        }
+    }
+
+    private func prepare() {
+        if case .preparing = recipe { return }
+        recipe = .preparing
+        invoker.codeStore.prepare(version, of: function.name, on: invoker.loop) { [self] result in
+            let starts = deferred
+            deferred = []
+            switch result {
+            case .success(let ready):
+                recipe = .ready(ready)
+                cannotStart = nil
+                for start in starts { self.start(start.id, start.provisioned, start.reason) }
+            case .failure(let failure):
+                recipe = .failed(failure)
+                cannotStart = failure.description
+                log(.note(failure.description), nil, versionText)
+                for start in starts { failStart(start.id) }
+            }
+            checkSettled()
+        }
+    }
+
+    /// Starts what had to wait for room on the node.
+    func retryDeferred() {
+        guard case .ready = recipe, !deferred.isEmpty else { return }
+        let starts = deferred
+        deferred = []
+        for start in starts { self.start(start.id, start.provisioned, start.reason) }
+    }
+
+    /// Stops the worker that has been idle for longest, to make room for another version's; false if there is none.
+    func giveUpIdleWorker() -> Bool {
+        let before = actions.count
+        pool.evictIdle(at: invoker.loop.now, into: &actions)
+        let found = actions.count > before
+        perform()
+        return found
+    }
+
+    private func stop(_ id: WorkerID) {
+        if let index = deferred.firstIndex(where: { $0.id == id }) {
+            deferred.remove(at: index)
+            return failStart(id, .stopped)
+        }
+        slots[id.rawValue]?.worker.stop()
+    }
+
+    /// Kills every process, for the server's own end.
+    func killAll() { for slot in slots.values { slot.worker.kill() } }
+
+    // MARK: Time
+
+    private func armTick() {
+        guard let next = pool.nextTick, next < tickArmedFor else { return }
+        tickArmedFor = next
+        tickTimer.start(after: max(next.since(invoker.loop.now), .milliseconds(1))) { [unowned self] in
+            tickArmedFor = Moment(nanoseconds: .max)
+            pool.tick(at: invoker.loop.now, into: &actions)
+            perform()
+        }
+    }
+
+    private func armTimer(_ slot: Slot) {
+        guard slot.deadline < slot.timerArmedFor else { return }
+        if slot.timer == nil {
+            slot.timer = try? Timer(loop: invoker.loop)
+            slot.timer?.unreference()
+        }
+        slot.timerArmedFor = slot.deadline
+        slot.timer?.start(after: slot.deadline.since(invoker.loop.now)) { [unowned self, unowned slot] in
+            slot.timerArmedFor = Moment(nanoseconds: .max)
+            deadlinePassed(slot)
+        }
+    }
+
+    private func deadlinePassed(_ slot: Slot) {
+        let now = invoker.loop.now
+        if slot.deadline.nanoseconds == .max { return }
+        guard slot.deadline <= now else { return armTimer(slot) }
+        if slot.call != nil {
+            slot.isTimedOut = true
+        } else {
+            slot.wasKilledForInit = true
+            initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+            log(.note("init took longer than \(invoker.settings.initTimeout.seconds) s: worker killed"), nil, versionText)
+        }
+        slot.worker.kill()
+    }
+}
+
+extension VersionPool: WorkerOwner {
+    package func workerReady(_ worker: Worker) {
+        guard let slot = slots[worker.tag] else { return }
+        slot.deadline = Moment(nanoseconds: .max)
+        initError = nil
+        cannotStart = nil
+        metrics.initTimes.record(worker.times.total)
+        pool.ready(slot.id, at: worker.times.ready, into: &actions)
+        perform()
+    }
+
+    package func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer) {
+        initError = Array(error.prefix(64 * 1024))
+    }
+
+    package func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer) {
+        guard let slot = slots[worker.tag], let invocation = slot.call else { return }
+        // A worker that is being killed for its time has lost it, whatever it still says.
+        if slot.isTimedOut { return }
+        slot.call = nil
+        slot.deadline = Moment(nanoseconds: .max)
+        if slot.isProvisioned { metrics.provisionedInvocations += 1 } else if invocation.isSpillover {
+            metrics.spilloverInvocations += 1
+        }
+        // The next invocation goes out before this one's answer is written: its worker runs meanwhile.
+        let now = invoker.loop.now
+        if answer.impliesFree {
+            pool.finish(slot.id, at: now, into: &actions)
+        } else {
+            pool.answered(slot.id, at: now, into: &actions)
+        }
+        perform()
+        switch answer.kind {
+        case .result: finish(invocation, .result, answer.payload, status: .success, peakKiB: worker.peakKiB)
+        case .error: finish(invocation, .functionError, answer.payload, status: .error, peakKiB: worker.peakKiB)
+        case .tooLarge:
+            finish(invocation, .functionError, LambdaError.tooLarge, status: .error, peakKiB: worker.peakKiB)
+        }
+    }
+
+    package func workerFree(_ worker: Worker) {
+        guard let slot = slots[worker.tag] else { return }
+        pool.free(slot.id, at: invoker.loop.now, into: &actions)
+        perform()
+    }
+
+    package func workerWrote(_ worker: Worker, _ bytes: UnsafeRawBufferPointer) {
+        let invocation = slots[worker.tag]?.call
+        metrics.logBytes += UInt64(bytes.count)
+        invocation?.logTail?.append(bytes)
+        log(.output(Array(bytes)), invocation?.id, invocation?.resolution.executedVersion ?? versionText)
+    }
+
+    package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
+        guard let slot = slots.removeValue(forKey: worker.tag) else { return }
+        slot.timer?.close()
+        slot.timer = nil
+        invoker.workerCount -= 1
+        let wasReady = worker.times.ready != .zero
+        if !wasReady {
+            metrics.initFailures += 1
+            if initError == nil { initError = LambdaError.initExit(exit) }
+            log(.note("a worker's init failed: \(exit.lambdaReason)"), nil, versionText)
+        }
+        lost[worker.tag] = (slot, exit)
+        let cause: ExitCause = !wasReady ? .initFailed : slot.isTimedOut ? .timeout : slot.call == nil ? .stopped : .crash
+        pool.exited(slot.id, cause: cause, at: invoker.loop.now, into: &actions)
+        perform()
+        lost[worker.tag] = nil
+        invoker.workerGone()
+    }
+}

@@ -1,0 +1,206 @@
+internal import Base
+internal import Catalog
+
+/// Request bodies of the control plane, as far as this node knows their fields; others are accepted and ignored, as AWS's
+/// own clients send some that mean nothing here.
+struct CodeDocument: Decodable {
+    var ZipFile: String?
+    var S3Bucket: String?
+    var ImageUri: String?
+}
+
+struct EnvironmentDocument: Codable {
+    var Variables: [String: String]?
+}
+
+struct ConfigurationDocument: Decodable {
+    var FunctionName: String?
+    var Runtime: String?
+    var Role: String?
+    var Handler: String?
+    var Description: String?
+    var Timeout: Int?
+    var MemorySize: Int?
+    var Publish: Bool?
+    var Environment: EnvironmentDocument?
+    var EphemeralStorage: SizeDocument?
+    var Architectures: [String]?
+    var Code: CodeDocument?
+    var RevisionId: String?
+    var PackageType: String?
+    /// Hearth's own: what `function.toml` can say and Lambda cannot.
+    var HearthConcurrency: FunctionSettings.Concurrency?
+}
+
+struct UpdateCodeDocument: Decodable {
+    var ZipFile: String?
+    var S3Bucket: String?
+    var ImageUri: String?
+    var Publish: Bool?
+    var DryRun: Bool?
+    var RevisionId: String?
+}
+
+struct PublishDocument: Decodable {
+    var CodeSha256: String?
+    var Description: String?
+    var RevisionId: String?
+}
+
+struct AliasDocument: Decodable {
+    var Name: String?
+    var FunctionVersion: String?
+    var Description: String?
+    var RevisionId: String?
+}
+
+struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
+struct ProvisionedDocument: Decodable { var ProvisionedConcurrentExecutions: Int? }
+struct SizeDocument: Codable { var Size: Int }
+
+/// FunctionConfiguration, in the form in which Lambda returns it (recorded 2025-11-25).
+struct FunctionConfiguration: Encodable {
+    struct Logging: Encodable {
+        var LogFormat = "Text"
+        var LogGroup: String
+    }
+    struct Mode: Encodable { var Mode = "PassThrough" }
+    struct Snap: Encodable {
+        var ApplyOn = "None"
+        var OptimizationStatus = "Off"
+    }
+    struct RuntimeVersion: Encodable { var RuntimeVersionArn: String }
+
+    var FunctionName: String
+    var FunctionArn: String
+    var Runtime: String
+    var Role: String
+    var Handler: String
+    var CodeSize: Int
+    var Description: String
+    var Timeout: Int
+    var MemorySize: Int
+    var LastModified: String
+    var CodeSha256: String
+    var Version: String
+    var Environment: EnvironmentDocument?
+    var TracingConfig = Mode()
+    var RevisionId: String
+    var PackageType = "Zip"
+    var Architectures: [String]
+    var EphemeralStorage: SizeDocument
+    var SnapStart = Snap()
+    var LoggingConfig: Logging
+    var State: String?
+    var LastUpdateStatus: String?
+    var RuntimeVersionConfig: RuntimeVersion?
+
+    /// - Parameters:
+    ///   - version: `$LATEST` or the number that the caller named.
+    ///   - arn: with the qualifier that the answer shows, if any.
+    ///   - isListed: lists leave the state out.
+    init(_ function: FunctionEntry, _ entry: VersionEntry, version: String, arn: String, isListed: Bool = false) {
+        let settings = entry.settings
+        FunctionName = function.name
+        FunctionArn = arn
+        Runtime = settings.runtime
+        Role = settings.role
+        Handler = settings.handler
+        CodeSize = entry.codeSize
+        Description = version == "$LATEST" ? settings.description : entry.publishedDescription ?? settings.description
+        Timeout = settings.timeout
+        MemorySize = settings.memorySize
+        LastModified = Self.time(entry.lastModifiedMilliseconds)
+        CodeSha256 = entry.codeDigest
+        Version = version
+        Environment = settings.environment.isEmpty ? nil : EnvironmentDocument(Variables: settings.environment)
+        RevisionId = version == "$LATEST" ? function.latestRevisionID : entry.revisionID
+        Architectures = settings.architectures
+        EphemeralStorage = SizeDocument(Size: settings.ephemeralStorage)
+        LoggingConfig = Logging(LogGroup: "/aws/lambda/\(function.name)")
+        guard !isListed else { return }
+        State = "Active"
+        LastUpdateStatus = "Successful"
+        RuntimeVersionConfig = RuntimeVersion(
+            RuntimeVersionArn: "arn:aws:lambda:\(arn.split(separator: ":").dropFirst(3).first ?? "")::runtime:\(settings.runtime)")
+    }
+
+    /// `2026-11-23T01:02:03.456+0000`
+    static func time(_ milliseconds: Int64) -> String {
+        let time = UTCTime(epochSeconds: UInt64(max(0, milliseconds)) / 1000)
+        return "\(time.date)T\(time.time).\(UTCTime.pad(Int(milliseconds % 1000), 3))+0000"
+    }
+}
+
+struct CreatedCode: Encodable {
+    var RepositoryType = "S3"
+    var Location: String
+}
+
+struct FunctionDocument: Encodable {
+    var Configuration: FunctionConfiguration
+    var Code: CreatedCode
+    var Concurrency: ReservedDocument?
+}
+
+struct FunctionList: Encodable {
+    var Functions: [FunctionConfiguration]
+    var NextMarker: String?
+}
+
+struct VersionList: Encodable {
+    var Versions: [FunctionConfiguration]
+    var NextMarker: String?
+}
+
+struct AliasConfiguration: Encodable {
+    var AliasArn: String
+    var Name: String
+    var FunctionVersion: String
+    var Description: String
+    var RevisionId: String
+
+    init(_ alias: AliasEntry, arn: String) {
+        AliasArn = "\(arn):\(alias.name)"
+        Name = alias.name
+        FunctionVersion = String(alias.version)
+        Description = alias.description
+        RevisionId = alias.revisionID
+    }
+}
+
+struct AliasList: Encodable {
+    var Aliases: [AliasConfiguration]
+    var NextMarker: String?
+}
+
+struct ProvisionedConfiguration: Encodable {
+    var FunctionArn: String?
+    var RequestedProvisionedConcurrentExecutions: Int
+    var AvailableProvisionedConcurrentExecutions: Int
+    var AllocatedProvisionedConcurrentExecutions: Int
+    var Status: String
+    var StatusReason: String?
+    var LastModified: String
+}
+
+struct ProvisionedList: Encodable {
+    var ProvisionedConcurrencyConfigs: [ProvisionedConfiguration]
+    var NextMarker: String?
+}
+
+struct AccountSettings: Encodable {
+    struct Limit: Encodable {
+        var TotalCodeSize = 80_530_636_800
+        var CodeSizeUnzipped = Limits.unzippedBytesMax
+        var CodeSizeZipped = Limits.zipBytesMax
+        var ConcurrentExecutions: Int
+        var UnreservedConcurrentExecutions: Int
+    }
+    struct Usage: Encodable {
+        var TotalCodeSize: Int
+        var FunctionCount: Int
+    }
+    var AccountLimit: Limit
+    var AccountUsage: Usage
+}

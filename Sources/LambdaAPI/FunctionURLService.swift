@@ -1,0 +1,145 @@
+internal import Base
+internal import Catalog
+internal import HTTP
+package import Invoker
+package import Net
+internal import Sandbox
+internal import UV
+
+/// The front listener's functions: `http://FRONT/NAME/…` with Lambda's function-URL payload format 2.0 both ways.
+package final class FunctionURLService: HTTPService {
+    private let invoker: Invoker
+    private let arnPrefix: String
+    /// The port that `x-forwarded-port` tells.
+    package var port = 0
+    private let trace = ByteBuffer(capacity: 64)
+
+    /// - Parameter arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
+    package init(invoker: Invoker, arnPrefix: String) {
+        self.invoker = invoker
+        self.arnPrefix = arnPrefix
+    }
+
+    package func bodyBytesMax(_ request: HTTPRequest) -> Int { Limits.eventBytesMax }
+
+    package func handle(_ request: HTTPRequest) {
+        let path = request.path
+        // "/NAME" or "/NAME/rest"
+        var end = 1
+        while end < path.count, path[end] != UInt8(ascii: "/") { end += 1 }
+        let name = UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<end])
+        guard let function = invoker.snapshot.function(named: name) else { return notFound(request, name) }
+        let rest = UnsafeRawBufferPointer(rebasing: path[end...])
+        let root: StaticString = "/"
+        let rawPath = rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest
+        invoke(function, request, rawPath: rawPath)
+    }
+
+    private func invoke(_ function: FunctionEntry, _ request: HTTPRequest, rawPath: UnsafeRawBufferPointer) {
+        let arrived = invoker.loop.now
+        let milliseconds = Loop.epochMilliseconds
+        let id = invoker.makeRequestID()
+        trace.clear()
+        if let given = request.header("x-amzn-trace-id"), given.count <= 256 {
+            trace.append(given)
+        } else {
+            appendTraceRoot(
+                epochSeconds: milliseconds / 1000, invoker.randomBits() >> 32, invoker.randomBits(), to: trace)
+        }
+        let event = FunctionURLEvent(
+            request: request, function: function.name, rawPath: rawPath, requestID: id, traceID: trace.bytes,
+            epochMilliseconds: milliseconds, port: port)
+        let message = makeMessage(
+            id, function, function.front, arnPrefix: arnPrefix, trace: trace.bytes,
+            clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected)
+        event.write(to: message.frame)
+        let client = FunctionURLClient(request.connection)
+        let invocation = Invocation(
+            function: function, resolution: function.front, message: message, arrived: arrived, client: client)
+        client.invocation = invocation
+        client.invoker = invoker
+        request.connection.pending = client
+        invoker.invoke(invocation)
+    }
+
+    private func notFound(_ request: HTTPRequest, _ name: UnsafeRawBufferPointer) {
+        let body = ByteBuffer()
+        if name.isEmpty {
+            body.append(#"{"message":"Functions are at /NAME/.","functions":["#)
+            for (index, function) in invoker.snapshot.functions.enumerated() {
+                if index > 0 { body.append(",") }
+                JSONText.appendString("/\(function.name)/", to: body)
+            }
+            body.append("]}\n")
+            return request.connection.respond(200, type: "application/json", body.bytes)
+        }
+        body.append(#"{"message":"#)
+        JSONText.appendString(
+            "No function named \(String(decoding: name.prefix(64), as: UTF8.self)) is deployed: see hearth list.", to: body)
+        body.append("}\n")
+        request.connection.respond(404, type: "application/json", body.bytes)
+    }
+}
+
+/// A message to a worker whose event is still to be appended.
+func makeMessage(
+    _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, arnPrefix: String,
+    trace: UnsafeRawBufferPointer, clientContext: UnsafeRawBufferPointer, eventBytes: Int
+) -> InvocationMessage {
+    // The ARN in the form in which the function was asked for.
+    var arn = arnPrefix + function.name
+    if let qualifier = resolution.qualifier { arn += ":" + qualifier }
+    var version = resolution.executedVersion
+    return arn.withUTF8 { arn in
+        version.withUTF8 { version in
+            InvocationMessage(
+                id: id, version: UnsafeRawBufferPointer(version), functionARN: UnsafeRawBufferPointer(arn),
+                traceID: trace, clientContext: clientContext, eventBytes: eventBytes)
+        }
+    }
+}
+
+/// Waits for one invocation and turns its result into an HTTP response.
+private final class FunctionURLClient: InvocationClient, PendingAnswer {
+    private let connection: HTTPConnection
+    weak var invocation: Invocation?
+    weak var invoker: Invoker?
+
+    init(_ connection: HTTPConnection) { self.connection = connection }
+
+    func clientWentAway() {
+        if let invocation { invoker?.cancel(invocation) }
+    }
+
+    func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
+        guard connection.isOpen else { return }
+        switch outcome.kind {
+        case .result:
+            FunctionURLResponse(invocation: invocation, outcome: outcome, connection: connection).send()
+        case .functionError:
+            // What went wrong stands in the function's log; the public is not told.
+            respond(502, "Internal Server Error", invocation, outcome)
+        case .refused(let refusal):
+            switch refusal {
+            case .cannotStart: respond(502, "Internal Server Error", invocation, outcome)
+            case .stopping: respond(503, "Service Unavailable", invocation, outcome)
+            default: throttle(refusal, invocation, outcome)
+            }
+        }
+    }
+
+    private func respond(_ status: Int, _ text: StaticString, _ invocation: Invocation, _ outcome: InvocationOutcome) {
+        connection.begin(status)
+        appendAnswerFields(invocation, outcome, to: connection.output)
+        connection.output.append("Content-Type: text/plain; charset=utf-8\r\n")
+        connection.end(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    private func throttle(_ refusal: Refusal, _ invocation: Invocation, _ outcome: InvocationOutcome) {
+        connection.begin(429)
+        appendAnswerFields(invocation, outcome, to: connection.output)
+        connection.output.append("Content-Type: application/json\r\nRetry-After: 1\r\n")
+        var body = #"{"Reason":"\#(refusal.throttleReason ?? "")","Type":"User","message":"Rate Exceeded."}"#
+        body.withUTF8 { connection.end(UnsafeRawBufferPointer($0)) }
+    }
+}

@@ -1,0 +1,150 @@
+internal import Archive
+internal import Base
+package import Catalog
+internal import Config
+internal import Foundation
+
+/// A call of the control plane, taken off the loop.
+struct ControlRequest: Sendable {
+    let method: String
+    /// Decoded, without empty parts: `["2015-03-31", "functions", "hello", "configuration"]`.
+    let path: [String]
+    let query: [String: String]
+    let body: [UInt8]
+    let epochMilliseconds: Int64
+}
+
+enum ControlAnswer: Sendable {
+    case json(Int, [UInt8])
+    case empty(Int)
+    /// To be completed on the loop, where the workers are known.
+    case provisioned(Int, function: String, qualifiers: [String], isList: Bool)
+}
+
+/// The Lambda API's operations on functions, versions, aliases and concurrency: names, codes, fields and words as
+/// recorded from AWS (shared/reference/lambda.md; the API model is botocore's 2015-03-31).
+///
+/// Runs on the control queue; never on the loop.
+package struct LambdaControl: Sendable {
+    let catalog: Catalog
+    let region: String
+    let accountID: String
+    let concurrencyMax: Int
+    /// Where a package can be fetched: made from its digest.
+    let codeLocation: @Sendable (String) -> String
+
+    package init(
+        catalog: Catalog, region: String, accountID: String, concurrencyMax: Int,
+        codeLocation: @escaping @Sendable (String) -> String
+    ) {
+        self.catalog = catalog
+        self.region = region
+        self.accountID = accountID
+        self.concurrencyMax = concurrencyMax
+        self.codeLocation = codeLocation
+    }
+
+    func arn(_ name: String, _ qualifier: String? = nil) -> String {
+        "arn:aws:lambda:\(region):\(accountID):function:\(name)" + (qualifier.map { ":\($0)" } ?? "")
+    }
+
+    /// The operations by method, date and shape of the path; `{F}` is a function.
+    func run(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
+        let path = request.path
+        guard path.count >= 2 else { throw unknown(request) }
+        if path[1] == "account-settings", request.method == "GET" { return try accountSettings() }
+        guard path[1] == "functions" else { throw unknown(request) }
+        guard path.count >= 3 else {
+            switch request.method {
+            case "POST": return try createFunction(request)
+            case "GET": return try listFunctions(request)
+            default: throw unknown(request)
+            }
+        }
+        let reference = try FunctionReference(
+            path[2], queryQualifier: request.query["Qualifier"], region: region, accountID: accountID)
+        do {
+            return try run(request, reference, Array(path[3...]))
+        } catch let error as CatalogError {
+            throw LambdaFault(error, arn: arn(reference.name))
+        } catch let fault as LambdaFault {
+            throw fault
+        } catch {
+            throw LambdaFault(status: 500, type: "ServiceException", message: "\(error)", capitalised: true)
+        }
+    }
+
+    private func run(_ request: ControlRequest, _ reference: FunctionReference, _ rest: [String]) throws -> ControlAnswer {
+        switch (request.method, rest.first ?? "", rest.count) {
+        case ("GET", "", 0): try getFunction(reference)
+        case ("DELETE", "", 0): try deleteFunction(reference)
+        case ("GET", "configuration", 1): try getConfiguration(reference)
+        case ("PUT", "configuration", 1): try updateConfiguration(request, reference)
+        case ("PUT", "code", 1): try updateCode(request, reference)
+        case ("POST", "versions", 1): try publishVersion(request, reference)
+        case ("GET", "versions", 1): try listVersions(request, reference)
+        case ("POST", "aliases", 1): try createAlias(request, reference)
+        case ("GET", "aliases", 1): try listAliases(reference)
+        case ("GET", "aliases", 2): try getAlias(reference, rest[1])
+        case ("PUT", "aliases", 2): try updateAlias(request, reference, rest[1])
+        case ("DELETE", "aliases", 2): try deleteAlias(reference, rest[1])
+        case ("PUT", "concurrency", 1): try putReserved(request, reference)
+        case ("GET", "concurrency", 1): try getReserved(reference)
+        case ("DELETE", "concurrency", 1): try deleteReserved(reference)
+        case ("PUT", "provisioned-concurrency", 1): try putProvisioned(request, reference)
+        case ("GET", "provisioned-concurrency", 1): try getProvisioned(request, reference)
+        case ("DELETE", "provisioned-concurrency", 1): try deleteProvisioned(reference)
+        case ("GET", "code-signing-config", 1): .json(200, Array("{}".utf8))
+        default: throw unknown(request)
+        }
+    }
+
+    private func unknown(_ request: ControlRequest) -> LambdaFault {
+        LambdaFault(
+            status: 404, type: "UnknownOperationException",
+            message: "Hearth does not have this call: \(request.method) /\(request.path.joined(separator: "/"))", hasType: false)
+    }
+
+    func decode<T: Decodable>(_ type: T.Type, _ request: ControlRequest) throws(LambdaFault) -> T {
+        do { return try JSONDecoder().decode(type, from: Data(request.body.isEmpty ? Array("{}".utf8) : request.body)) } catch {
+            throw .notJSON
+        }
+    }
+
+    func answer(_ status: Int, _ document: some Encodable) throws(LambdaFault) -> ControlAnswer {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.withoutEscapingSlashes]
+        guard let data = try? encoder.encode(document) else {
+            throw LambdaFault(status: 500, type: "ServiceException", message: "the answer cannot be written", capitalised: true)
+        }
+        return .json(status, Array(data))
+    }
+
+    func function(_ reference: FunctionReference) throws(LambdaFault) -> FunctionEntry {
+        guard let function = catalog.snapshot.function(named: reference.name) else {
+            throw .notFound("Function not found: \(arn(reference.name, reference.qualifier))")
+        }
+        return function
+    }
+
+    func resolve(_ reference: FunctionReference) throws(LambdaFault) -> (FunctionEntry, Resolution) {
+        let function = try function(reference)
+        guard let resolution = function.resolve(qualifier: reference.qualifier) else {
+            throw .notFound("Function not found: \(arn(reference.name, reference.qualifier))")
+        }
+        return (function, resolution)
+    }
+
+    private func accountSettings() throws(LambdaFault) -> ControlAnswer {
+        let functions = catalog.snapshot.functions
+        let reserved = functions.reduce(0) { $0 + ($1.reserved ?? 0) }
+        return try answer(
+            200,
+            AccountSettings(
+                AccountLimit: .init(
+                    ConcurrentExecutions: concurrencyMax, UnreservedConcurrentExecutions: concurrencyMax - reserved),
+                AccountUsage: .init(
+                    TotalCodeSize: functions.reduce(0) { $0 + $1.allVersions.reduce(0) { $0 + $1.codeSize } },
+                    FunctionCount: functions.count)))
+    }
+}

@@ -1,0 +1,155 @@
+internal import Catalog
+
+/// Versions, aliases and concurrency.
+extension LambdaControl {
+    func publishVersion(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
+        let document = try decode(PublishDocument.self, request)
+        let (function, version) = try catalog.publishVersion(
+            reference.name, codeSha256: document.CodeSha256, description: document.Description,
+            revision: document.RevisionId)
+        let number = String(version.number ?? 0)
+        return try answer(
+            201, FunctionConfiguration(function, version, version: number, arn: arn(function.name, number)))
+    }
+
+    func createAlias(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
+        let document = try decode(AliasDocument.self, request)
+        guard let name = document.Name else { throw LambdaFault.validation("null", at: "name", "Member must not be null") }
+        guard Int(name) == nil, !name.isEmpty, !name.contains("$") else {
+            throw LambdaFault.validation(name, at: "name", #"Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)"#)
+        }
+        let number = try version(document.FunctionVersion, reference)
+        let (_, alias) = try catalog.moveAlias(
+            name, of: reference.name, to: number, mustExist: false, description: document.Description)
+        return try answer(201, AliasConfiguration(alias, arn: arn(reference.name)))
+    }
+
+    private func version(_ text: String?, _ reference: FunctionReference) throws(LambdaFault) -> Int {
+        guard let text else { throw .validation("null", at: "functionVersion", "Member must not be null") }
+        guard text != "$LATEST" else {
+            throw .invalidParameter("Hearth points aliases to published versions only: publish $LATEST first")
+        }
+        guard let number = Int(text) else {
+            throw .validation(text, at: "functionVersion", #"Member must satisfy regular expression pattern: (\$LATEST|[0-9]+)"#)
+        }
+        return number
+    }
+
+    func getAlias(_ reference: FunctionReference, _ name: String) throws(LambdaFault) -> ControlAnswer {
+        let function = try function(reference)
+        guard let alias = function.aliases[name] else { throw .notFound("Cannot find alias arn: \(arn(reference.name, name))") }
+        return try answer(200, AliasConfiguration(alias, arn: arn(reference.name)))
+    }
+
+    func listAliases(_ reference: FunctionReference) throws(LambdaFault) -> ControlAnswer {
+        let function = try function(reference)
+        let all = function.aliases.values.sorted { $0.name < $1.name }
+        return try answer(200, AliasList(Aliases: all.map { AliasConfiguration($0, arn: arn(reference.name)) }))
+    }
+
+    func updateAlias(_ request: ControlRequest, _ reference: FunctionReference, _ name: String) throws -> ControlAnswer {
+        let document = try decode(AliasDocument.self, request)
+        let function = try function(reference)
+        guard let known = function.aliases[name] else {
+            throw LambdaFault.notFound("Cannot find alias arn: \(arn(reference.name, name))")
+        }
+        let number = try document.FunctionVersion.map { text throws(LambdaFault) in try version(text, reference) } ?? known.version
+        let (_, alias) = try catalog.moveAlias(
+            name, of: reference.name, to: number, mustExist: true, description: document.Description,
+            revision: document.RevisionId)
+        return try answer(200, AliasConfiguration(alias, arn: arn(reference.name)))
+    }
+
+    func deleteAlias(_ reference: FunctionReference, _ name: String) throws -> ControlAnswer {
+        _ = try function(reference)
+        try catalog.deleteAlias(name, of: reference.name)
+        return .empty(204)
+    }
+
+    func putReserved(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
+        let document = try decode(ReservedDocument.self, request)
+        guard let reserved = document.ReservedConcurrentExecutions else {
+            throw LambdaFault.validation("null", at: "reservedConcurrentExecutions", "Member must not be null")
+        }
+        guard reserved >= 0 else {
+            throw LambdaFault.validation(
+                "\(reserved)", at: "reservedConcurrentExecutions", "Member must have value greater than or equal to 0")
+        }
+        guard catalog.snapshot.function(named: reference.name) != nil else {
+            throw LambdaFault.notFound("Function not found: \(arn(reference.name, "$LATEST"))")
+        }
+        let others = catalog.snapshot.functions.reduce(0) { $0 + ($1.name == reference.name ? 0 : $1.reserved ?? 0) }
+        guard concurrencyMax - others - reserved >= min(100, concurrencyMax / 10) else {
+            throw LambdaFault.invalidParameter(
+                "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [\(min(100, concurrencyMax / 10))]."
+            )
+        }
+        try catalog.setReserved(reserved, of: reference.name)
+        return try answer(200, ReservedDocument(ReservedConcurrentExecutions: reserved))
+    }
+
+    func getReserved(_ reference: FunctionReference) throws(LambdaFault) -> ControlAnswer {
+        try answer(200, ReservedDocument(ReservedConcurrentExecutions: try function(reference).reserved))
+    }
+
+    func deleteReserved(_ reference: FunctionReference) throws -> ControlAnswer {
+        try catalog.setReserved(nil, of: reference.name)
+        return .empty(204)
+    }
+
+    /// Provisioned concurrency stands on a version or an alias, and never on both names of one version.
+    private func provisionedQualifier(_ reference: FunctionReference) throws(LambdaFault) -> (FunctionEntry, String) {
+        let function = try function(reference)
+        guard let qualifier = reference.qualifier else {
+            throw .validation("null", at: "qualifier", "Member must not be null")
+        }
+        guard qualifier != "$LATEST" else {
+            throw .invalidParameter("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+        }
+        guard function.resolve(qualifier: qualifier) != nil else {
+            if Int(qualifier) == nil { throw .notFound("Cannot find alias arn: \(arn(function.name, qualifier))") }
+            throw .notFound("Function not found: \(arn(function.name, qualifier))")
+        }
+        return (function, qualifier)
+    }
+
+    func putProvisioned(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
+        let (function, qualifier) = try provisionedQualifier(reference)
+        let document = try decode(ProvisionedDocument.self, request)
+        guard let requested = document.ProvisionedConcurrentExecutions else {
+            throw LambdaFault.validation("null", at: "provisionedConcurrentExecutions", "Member must not be null")
+        }
+        guard requested >= 1 else {
+            throw LambdaFault.validation(
+                "\(requested)", at: "provisionedConcurrentExecutions", "Member must have value greater than or equal to 1")
+        }
+        let row = function.resolve(qualifier: qualifier)?.version.rowID
+        for other in function.provisioned.keys where other != qualifier {
+            guard function.resolve(qualifier: other)?.version.rowID != row else {
+                throw LambdaFault.conflict(
+                    Int(qualifier) == nil
+                        ? "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+                        : "Version is pointed by a Provisioned Concurrency alias")
+            }
+        }
+        try catalog.setProvisioned(requested, of: function.name, qualifier: qualifier)
+        return .provisioned(202, function: function.name, qualifiers: [qualifier], isList: false)
+    }
+
+    func getProvisioned(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
+        if request.query["List"] == "ALL" {
+            let function = try function(reference)
+            return .provisioned(
+                200, function: function.name, qualifiers: function.provisioned.keys.sorted(), isList: true)
+        }
+        let (function, qualifier) = try provisionedQualifier(reference)
+        guard function.provisioned[qualifier] != nil else { throw CatalogError.provisionedNotFound }
+        return .provisioned(200, function: function.name, qualifiers: [qualifier], isList: false)
+    }
+
+    func deleteProvisioned(_ reference: FunctionReference) throws -> ControlAnswer {
+        let (function, qualifier) = try provisionedQualifier(reference)
+        try catalog.setProvisioned(0, of: function.name, qualifier: qualifier)
+        return .empty(204)
+    }
+}

@@ -1,0 +1,289 @@
+internal import Base
+internal import Catalog
+internal import Dispatch
+internal import Foundation
+internal import HTTP
+package import Invoker
+package import Net
+internal import Sandbox
+package import SigV4
+internal import UV
+
+/// The Lambda API on the API listener: Invoke on the loop, everything else on the control queue.
+package final class LambdaService: HTTPService {
+    private let invoker: Invoker
+    private let control: LambdaControl
+    private let queue = DispatchQueue(label: "hearth.control")
+    private let arnPrefix: String
+
+    package init(invoker: Invoker, control: LambdaControl) {
+        self.invoker = invoker
+        self.control = control
+        arnPrefix = control.arn("")
+    }
+
+    private static let invocationsPath: StaticString = "/invocations"
+
+    private func isInvoke(_ request: HTTPRequest) -> Bool {
+        request.head.method == .post && invokeName(request.path) != nil
+    }
+
+    /// `/2015-03-31/functions/{F}/invocations`: the bytes of `{F}`.
+    private func invokeName(_ path: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        let prefix: StaticString = "/2015-03-31/functions/"
+        var end = path.count
+        if end > 0, path[end - 1] == UInt8(ascii: "/") { end -= 1 }
+        let suffix = Self.invocationsPath
+        guard end > prefix.utf8CodeUnitCount + suffix.utf8CodeUnitCount,
+            UnsafeRawBufferPointer(rebasing: path[..<prefix.utf8CodeUnitCount]).elementsEqual(
+                UnsafeRawBufferPointer(start: prefix.utf8Start, count: prefix.utf8CodeUnitCount)),
+            UnsafeRawBufferPointer(rebasing: path[(end - suffix.utf8CodeUnitCount)..<end]).elementsEqual(
+                UnsafeRawBufferPointer(start: suffix.utf8Start, count: suffix.utf8CodeUnitCount))
+        else { return nil }
+        return UnsafeRawBufferPointer(rebasing: path[prefix.utf8CodeUnitCount..<end - suffix.utf8CodeUnitCount])
+    }
+
+    package func bodyBytesMax(_ request: HTTPRequest) -> Int {
+        isInvoke(request) ? Limits.eventBytesMax : Limits.controlBodyBytesMax
+    }
+
+    /// The request's signature has been verified.
+    package func handle(_ request: HTTPRequest) {
+        if request.head.method == .post, let name = invokeName(request.path) { return invoke(request, name) }
+        var query: [String: String] = [:]
+        for part in request.query.split(separator: UInt8(ascii: "&")) {
+            let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            func text(_ bytes: Slice<UnsafeRawBufferPointer>) -> String {
+                let raw = UnsafeRawBufferPointer(rebasing: bytes)
+                return String(decoding: percentDecode(raw, plusIsSpace: true) ?? Array(raw), as: UTF8.self)
+            }
+            query[text(pair[0])] = pair.count > 1 ? text(pair[1]) : ""
+        }
+        let path = request.path.split(separator: UInt8(ascii: "/")).map { part in
+            let raw = UnsafeRawBufferPointer(rebasing: part)
+            return String(decoding: percentDecode(raw) ?? Array(raw), as: UTF8.self)
+        }
+        let call = ControlRequest(
+            method: request.text(request.head.methodRange), path: path, query: query, body: Array(request.body),
+            epochMilliseconds: Int64(Loop.epochMilliseconds))
+        run(call, on: request.connection)
+    }
+
+    private func run(_ call: ControlRequest, on connection: HTTPConnection) {
+        let id = invoker.makeRequestID()
+        let box = LoopBound((self, connection), on: invoker.loop)
+        queue.async { [control, remote = invoker.loop.remote] in
+            let result: Result<ControlAnswer, LambdaFault>
+            do throws(LambdaFault) { result = .success(try control.run(call)) } catch { result = .failure(error) }
+            remote.post {
+                let (service, connection) = box.wrapped
+                switch result {
+                case .success(let answer): service.send(answer, id, on: connection)
+                case .failure(let fault): Self.send(fault, id, on: connection)
+                }
+            }
+        }
+    }
+
+    private func send(_ answer: ControlAnswer, _ id: RequestID, on connection: HTTPConnection) {
+        switch answer {
+        case .json(let status, let body): Self.send(status, body, id, on: connection)
+        case .empty(let status):
+            connection.begin(status)
+            connection.output.appendField("x-amzn-RequestId", id)
+            connection.endWithoutBody()
+        case .provisioned(let status, let name, let qualifiers, let isList):
+            guard let function = invoker.snapshot.function(named: name) else {
+                return Self.send(.notFound("Function not found: \(control.arn(name))"), id, on: connection)
+            }
+            let all = qualifiers.compactMap { provisioned(function, $0, withARN: isList) }
+            let encoder = JSONEncoder()
+            let body =
+                isList ? try? encoder.encode(ProvisionedList(ProvisionedConcurrencyConfigs: all)) : all.first.flatMap { try? encoder.encode($0) }
+            Self.send(status, Array(body ?? Data("{}".utf8)), id, on: connection)
+        }
+    }
+
+    /// What the workers are really like now.
+    private func provisioned(_ function: FunctionEntry, _ qualifier: String, withARN: Bool) -> ProvisionedConfiguration? {
+        guard let requested = function.provisioned[qualifier], let resolution = function.resolve(qualifier: qualifier) else {
+            return nil
+        }
+        let pool = invoker.existingPool(of: resolution.version)
+        let ready = min(requested, pool?.gauges.provisionedReady ?? 0)
+        let inUse = pool?.gauges.provisionedInUse ?? 0
+        let failure = pool?.cannotStart ?? pool?.initError.map { String(decoding: $0, as: UTF8.self) }
+        let status = ready >= requested ? "READY" : failure != nil ? "FAILED" : "IN_PROGRESS"
+        return ProvisionedConfiguration(
+            FunctionArn: withARN ? control.arn(function.name, qualifier) : nil,
+            RequestedProvisionedConcurrentExecutions: requested,
+            AvailableProvisionedConcurrentExecutions: max(0, ready - inUse), AllocatedProvisionedConcurrentExecutions: ready,
+            Status: status, StatusReason: status == "FAILED" ? "FUNCTION_ERROR_INIT_FAILURE: \(failure ?? "")" : nil,
+            LastModified: FunctionConfiguration.time(resolution.version.lastModifiedMilliseconds))
+    }
+
+    private static func send(_ status: Int, _ body: [UInt8], _ id: RequestID, on connection: HTTPConnection) {
+        connection.begin(status)
+        connection.output.append("Content-Type: application/json\r\n")
+        connection.output.appendField("x-amzn-RequestId", id)
+        body.withUnsafeBytes { connection.end($0) }
+    }
+
+    static func send(_ fault: LambdaFault, _ id: RequestID, on connection: HTTPConnection, retryAfter: Bool = false) {
+        connection.begin(fault.status)
+        let out = connection.output
+        out.append("Content-Type: application/json\r\n")
+        out.appendField("x-amzn-RequestId", id)
+        out.appendField("x-amzn-ErrorType", fault.type)
+        if retryAfter { out.append("Retry-After: 1\r\n") }
+        let body = ByteBuffer()
+        body.append("{")
+        for (index, pair) in fault.body.sorted(by: { $0.key < $1.key }).enumerated() {
+            if index > 0 { body.append(",") }
+            JSONText.appendString(pair.key, to: body)
+            body.append(":")
+            JSONText.appendString(pair.value, to: body)
+        }
+        body.append("}")
+        connection.end(body.bytes)
+    }
+
+    /// A request whose signature is missing or wrong, in AWS's words.
+    package func reject(_ request: HTTPRequest, _ error: SigV4Error) {
+        let fault = LambdaFault(status: error.status, type: error.code, message: error.message, hasType: false)
+        Self.send(fault, invoker.makeRequestID(), on: request.connection)
+    }
+
+    // MARK: Invoke
+
+    private func invoke(_ request: HTTPRequest, _ name: UnsafeRawBufferPointer) {
+        let arrived = invoker.loop.now
+        let id = invoker.makeRequestID()
+        do throws(LambdaFault) {
+            let (function, resolution) = try resolve(request, name)
+            let type = request.header("x-amz-invocation-type").map { String(decoding: $0, as: UTF8.self) } ?? "RequestResponse"
+            switch type {
+            case "RequestResponse": try invoke(request, id, function, resolution, arrived)
+            case "DryRun":
+                request.connection.begin(204)
+                request.connection.output.appendField("x-amzn-RequestId", id)
+                request.connection.endWithoutBody()
+            case "Event":
+                throw LambdaFault(
+                    status: 501, type: "UnsupportedOperationException",
+                    message: "Hearth has no durable queue for Event invocations yet: use RequestResponse", hasType: false)
+            default:
+                throw .validation(type, at: "invocationType", "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
+            }
+        } catch {
+            Self.send(error, id, on: request.connection)
+        }
+    }
+
+    private func resolve(_ request: HTTPRequest, _ raw: UnsafeRawBufferPointer) throws(LambdaFault) -> (FunctionEntry, Resolution) {
+        let qualifier = queryValue(request.query, "Qualifier")
+        // The usual case: a bare name, found without making a string.
+        if qualifier == nil, let function = invoker.snapshot.function(named: raw), let resolution = function.resolve(qualifier: nil) {
+            return (function, resolution)
+        }
+        let text = String(decoding: percentDecode(raw) ?? Array(raw), as: UTF8.self)
+        let reference = try FunctionReference(
+            text, queryQualifier: qualifier, region: control.region, accountID: control.accountID)
+        let shown = control.arn(reference.name, reference.qualifier ?? "$LATEST")
+        guard let function = invoker.snapshot.function(named: reference.name),
+            let resolution = function.resolve(qualifier: reference.qualifier)
+        else { throw .notFound("Function not found: \(shown)") }
+        return (function, resolution)
+    }
+
+    private func invoke(
+        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
+    ) throws(LambdaFault) {
+        let empty: StaticString = "{}"
+        let event =
+            request.body.isEmpty ? UnsafeRawBufferPointer(start: empty.utf8Start, count: empty.utf8CodeUnitCount) : request.body
+        if let problem = JSONCheck.validate(event) {
+            throw LambdaFault(
+                status: 400, type: "InvalidRequestContentException",
+                message: "Could not parse request body into json: Could not parse payload into json: \(problem.reason) (offset \(problem.offset))")
+        }
+        let context = ByteBuffer(capacity: 16)
+        if let given = request.header("x-amz-client-context") {
+            guard given.count <= 3583, Base64.decode(given, into: context), JSONCheck.validate(context.bytes) == nil else {
+                throw LambdaFault(
+                    status: 400, type: "InvalidRequestContentException",
+                    message: "Client context must be a valid Base64-encoded JSON object.")
+            }
+        }
+        let trace = ByteBuffer(capacity: 64)
+        if let given = request.header("x-amzn-trace-id"), given.count <= 256 {
+            trace.append(given)
+        } else {
+            appendTraceRoot(
+                epochSeconds: Loop.epochMilliseconds / 1000, invoker.randomBits() >> 32, invoker.randomBits(), to: trace)
+        }
+        let message = makeMessage(
+            id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
+            eventBytes: event.count)
+        message.frame.append(event)
+        let wantsTail = request.header("x-amz-log-type").map { $0.elementsEqual("Tail".utf8) } ?? false
+        let client = InvokeClient(request.connection)
+        let invocation = Invocation(
+            function: function, resolution: resolution, message: message, arrived: arrived, wantsLogTail: wantsTail,
+            client: client)
+        client.invocation = invocation
+        client.invoker = invoker
+        request.connection.pending = client
+        invoker.invoke(invocation)
+    }
+}
+
+/// Waits for one invocation and answers it as Lambda's Invoke does.
+private final class InvokeClient: InvocationClient, PendingAnswer {
+    private let connection: HTTPConnection
+    weak var invocation: Invocation?
+    weak var invoker: Invoker?
+
+    init(_ connection: HTTPConnection) { self.connection = connection }
+
+    func clientWentAway() {
+        if let invocation { invoker?.cancel(invocation) }
+    }
+
+    func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
+        guard connection.isOpen else { return }
+        switch outcome.kind {
+        case .result: answer(invocation, outcome, isError: false)
+        case .functionError: answer(invocation, outcome, isError: true)
+        case .refused(let refusal): refuse(refusal, invocation)
+        }
+    }
+
+    private func answer(_ invocation: Invocation, _ outcome: InvocationOutcome, isError: Bool) {
+        connection.begin(200)
+        let out = connection.output
+        appendAnswerFields(invocation, outcome, to: out)
+        if isError { out.append("X-Amz-Function-Error: Unhandled\r\n") }
+        if let tail = outcome.logTail {
+            out.append("X-Amz-Log-Result: ")
+            Base64.encode(UnsafeRawBufferPointer(rebasing: tail.bytes.suffix(Limits.logTailBytes)), into: out)
+            out.append("\r\n")
+        }
+        out.append("Content-Type: application/json\r\n")
+        connection.end(outcome.payload)
+    }
+
+    private func refuse(_ refusal: Refusal, _ invocation: Invocation) {
+        var fault: LambdaFault
+        switch refusal {
+        case .cannotStart(let sentence):
+            fault = LambdaFault(status: 502, type: "InvalidRuntimeException", message: sentence, capitalised: true)
+        case .stopping:
+            fault = LambdaFault(status: 503, type: "ServiceException", message: "Hearth is stopping", capitalised: true)
+        default:
+            fault = .throttled
+            fault.extra["Reason"] = refusal.throttleReason
+        }
+        LambdaService.send(fault, invocation.id, on: connection, retryAfter: fault.status == 429)
+    }
+}

@@ -1,0 +1,344 @@
+package import Base
+internal import HTTP
+internal import UV
+
+/// One HTTP/1.1 connection: reads requests one after the other, writes their answers in that order.
+///
+///     head ──head complete──▶ body ──body complete──▶ answering ──answer written──▶ head
+///       │ bad, late or too large    │                                    │ "Connection: close"
+///       └───────────────▶ lingering ◀┴────────────────────────────────────┘──▶ closed
+///
+/// Invariants:
+///  1. At most one request is being answered; bytes of later ones wait in `input` (bounded) until it is done.
+///  2. Answers of requests that came in one read leave in one write.
+///  3. After a framing error nothing more of the connection is parsed.
+///  4. `service.handle` runs once per request, and one answer is written per call.
+///
+/// Thread rule: the loop's thread.
+package final class HTTPConnection {
+    private enum State { case head, body, answering, lingering, closed }
+
+    private let stream: TCP
+    private unowned let listener: HTTPListener
+    private let parser: HTTPRequestParser
+    private var state = State.head
+    /// Bytes that came and are not part of an answered request yet. Begins with the current head.
+    private let input = ByteBuffer()
+    /// Bytes of answers that have not been written yet.
+    package let output = ByteBuffer()
+    private var chunks: ChunkedDecoder?
+    /// The decoded body of a chunked request; its head stays in `input`.
+    private var chunkedBody: ByteBuffer?
+    /// Bytes of `input` that the current request takes, once known: head and, with a length, body.
+    private var requestBytes = 0
+    private var bodyMax = 0
+    private var isProcessing = false
+    private var keepsAlive = true
+    private var answersHead = false
+    private var speaksHTTP10 = false
+    private var isChunkedAnswer = false
+    private var closesWhenAnswered = false
+    /// The listener's tick at which patience ends.
+    private(set) var deadline: UInt64
+    /// Place in the listener's list.
+    var index: Int
+    /// Who waits to answer, when that takes time.
+    package var pending: (any PendingAnswer)?
+
+    init(_ stream: TCP, listener: HTTPListener, index: Int) {
+        self.stream = stream
+        self.listener = listener
+        self.index = index
+        parser = HTTPRequestParser(limits: listener.limits)
+        deadline = listener.tick + listener.timeouts.head
+    }
+
+    func start() {
+        stream.delegate = self
+        stream.startReading()
+    }
+
+    package var isOpen: Bool { state != .closed && state != .lingering }
+    /// Numeric address of the other side, asked from the kernel once.
+    package private(set) lazy var peerHost: String = stream.peer.host
+    /// Bytes of answers that the other side has not taken yet.
+    package var queuedBytes: Int { stream.queuedBytes + output.count }
+
+    // MARK: Requests
+
+    private func receive(_ bytes: UnsafeRawBufferPointer) {
+        switch state {
+        case .closed, .lingering: return
+        case .answering:
+            input.append(bytes)
+            if input.count > listener.limits.headBytesMax { stream.stopReading() }
+            return
+        case .head, .body: break
+        }
+        isProcessing = true
+        if input.isEmpty {
+            // The usual case: whole requests in the loop's read buffer, never copied.
+            let used = process(bytes)
+            if used < bytes.count, state != .closed, state != .lingering {
+                input.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+            }
+        } else {
+            input.append(bytes)
+            processInput()
+        }
+        isProcessing = false
+        flush()
+    }
+
+    private func processInput() {
+        let used = process(input.bytes)
+        if state != .closed { input.consume(used) }
+    }
+
+    /// Takes requests from the front of `bytes`; returns how many bytes are done with.
+    private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var used = 0
+        while used < bytes.count, state == .head || state == .body {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
+            do throws(HTTPError) {
+                guard try takeRequest(rest) else { break }
+            } catch {
+                refuse(error)
+                return bytes.count
+            }
+            used += requestBytes
+        }
+        // A head that trickles in keeps the deadline that its first byte set.
+        if state == .head, used > 0 || input.isEmpty {
+            let isPartial = used < bytes.count
+            deadline = listener.tick + (isPartial ? listener.timeouts.head : listener.timeouts.keepAlive)
+        }
+        return used
+    }
+
+    /// Handles the request at the front of `bytes`; false when some of it has not come yet.
+    private func takeRequest(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
+        if state == .head {
+            guard try parser.parse(bytes) else { return false }
+            try beginBody(bytes)
+        }
+        switch parser.framing {
+        case .none, .untilClose:
+            handle(bytes, body: UnsafeRawBufferPointer(start: nil, count: 0))
+        case .length:
+            guard bytes.count >= requestBytes else { return waitForBody() }
+            handle(bytes, body: UnsafeRawBufferPointer(rebasing: bytes[parser.headBytes..<requestBytes]))
+        case .chunked:
+            return try takeChunks(bytes)
+        }
+        return true
+    }
+
+    /// Judges the size that the head announces.
+    private func beginBody(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) {
+        keepsAlive = parser.keepAlive && !closesWhenAnswered
+        answersHead = parser.method == .head
+        speaksHTTP10 = parser.minorVersion == 0
+        requestBytes = parser.headBytes
+        state = .body
+        if case .none = parser.framing { return }
+        let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+        bodyMax = listener.service.bodyBytesMax(
+            HTTPRequest(connection: self, head: parser, bytes: bytes, body: empty))
+        if case .length(let length) = parser.framing {
+            guard length <= UInt64(bodyMax) else { throw HTTPError.bodyTooLarge }
+            requestBytes += Int(length)
+        } else {
+            chunks = ChunkedDecoder()
+            chunkedBody = ByteBuffer()
+        }
+        if parser.expectContinue, bytes.count < requestBytes || parser.framing == .chunked {
+            output.append("HTTP/1.1 100 Continue\r\n\r\n")
+        }
+    }
+
+    private func waitForBody() -> Bool {
+        deadline = listener.tick + listener.timeouts.body
+        return false
+    }
+
+    /// `requestBytes` counts what has been decoded already, so nothing is decoded twice.
+    private func takeChunks(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
+        guard let chunks, let body = chunkedBody else { return false }
+        let rest = UnsafeRawBufferPointer(rebasing: bytes[min(requestBytes, bytes.count)...])
+        let step = try chunks.decode(rest, into: body, max: bodyMax)
+        requestBytes += step.consumed
+        guard step.done else { return waitForBody() }
+        self.chunks = nil
+        chunkedBody = nil
+        handle(bytes, body: body.bytes)
+        return true
+    }
+
+    private func handle(_ bytes: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
+        state = .answering
+        deadline = .max
+        listener.service.handle(HTTPRequest(connection: self, head: parser, bytes: bytes, body: body))
+    }
+
+    private func refuse(_ error: HTTPError) {
+        state = .answering
+        keepsAlive = false
+        respond(error.status, text: error.reason)
+    }
+
+    // MARK: Answers
+
+    /// Begins an answer; fields follow, then `end` or `beginChunks`.
+    package func begin(_ status: Int) {
+        guard state == .answering else { return }
+        output.appendStatusLine(status)
+        output.append(listener.dateField)
+        if !keepsAlive {
+            output.append("Connection: close\r\n")
+        } else if speaksHTTP10 {
+            output.append("Connection: keep-alive\r\n")
+        }
+    }
+
+    /// Ends the head with the body's length, writes the body, and turns to the next request.
+    package func end(_ body: UnsafeRawBufferPointer) {
+        guard state == .answering else { return output.clear() }
+        output.append("Content-Length: ")
+        output.append(decimal: UInt64(body.count))
+        output.append("\r\n\r\n")
+        if answersHead {
+            finishAnswer()
+        } else if body.count > 16 * 1024, !isProcessing {
+            stream.write(output.bytes, body)
+            output.clear()
+            finishAnswer()
+        } else {
+            output.append(body)
+            finishAnswer()
+        }
+    }
+
+    /// Ends the head of an answer that has no body by its nature (204, 304).
+    package func endWithoutBody() {
+        guard state == .answering else { return output.clear() }
+        output.append("\r\n")
+        finishAnswer()
+    }
+
+    /// Ends the head; the body follows in chunks of unknown number. An HTTP/1.0 client reads until the close instead.
+    package func beginChunks() {
+        guard state == .answering else { return output.clear() }
+        isChunkedAnswer = !speaksHTTP10
+        if speaksHTTP10 { keepsAlive = false }
+        output.append(isChunkedAnswer ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n")
+        if !isProcessing { flush() }
+    }
+
+    package func chunk(_ bytes: UnsafeRawBufferPointer) {
+        guard state == .answering, !answersHead, !bytes.isEmpty else { return }
+        if isChunkedAnswer { output.appendChunk(bytes) } else { output.append(bytes) }
+        if !isProcessing { flush() }
+    }
+
+    package func endChunks() {
+        guard state == .answering else { return }
+        if isChunkedAnswer, !answersHead { output.appendLastChunk() }
+        isChunkedAnswer = false
+        finishAnswer()
+    }
+
+    package func respond(_ status: Int, text: StaticString) {
+        begin(status)
+        output.append("Content-Type: text/plain; charset=utf-8\r\n")
+        end(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    }
+
+    package func respond(_ status: Int, type: StaticString, _ body: UnsafeRawBufferPointer) {
+        begin(status)
+        output.appendField("Content-Type", type)
+        end(body)
+    }
+
+    private func finishAnswer() {
+        pending = nil
+        if !keepsAlive {
+            flush()
+            linger()
+            return
+        }
+        state = .head
+        deadline = listener.tick + listener.timeouts.keepAlive
+        // Inside `receive` its loop goes on with the next request; an answer that came later has to start it again.
+        guard !isProcessing else { return }
+        if !input.isEmpty {
+            isProcessing = true
+            // The request just answered has been consumed from `input` when it was handled.
+            processInput()
+            isProcessing = false
+        }
+        flush()
+        if state == .head || state == .body { stream.startReading() }
+    }
+
+    private func flush() {
+        guard !output.isEmpty else { return }
+        stream.write(output.bytes)
+        output.clear()
+        if stream.queuedBytes > 0, deadline == .max || state == .head {
+            deadline = listener.tick + listener.timeouts.write
+        }
+    }
+
+    // MARK: Ends
+
+    func closeWhenAnswered() {
+        closesWhenAnswered = true
+        keepsAlive = false
+        if state == .head, input.isEmpty { close() }
+    }
+
+    func timedOut() {
+        switch state {
+        case .head where !input.isEmpty, .body:
+            state = .answering
+            keepsAlive = false
+            respond(408, text: "the request did not arrive in time\n")
+        default: close()
+        }
+    }
+
+    /// Sends the end of the stream and discards what still comes: closing at once would make the kernel reset the
+    /// connection, and the other side could lose the answer (RFC 9112 §9.6).
+    private func linger() {
+        guard state != .closed else { return }
+        state = .lingering
+        deadline = listener.tick + listener.timeouts.linger
+        if stream.queuedBytes == 0 { stream.finishWriting() }
+        stream.startReading()
+    }
+
+    package func close() {
+        guard state != .closed else { return }
+        state = .closed
+        let pending = self.pending
+        self.pending = nil
+        stream.close()
+        listener.remove(self)
+        pending?.clientWentAway()
+    }
+}
+
+extension HTTPConnection: StreamDelegate {
+    package func received(_ bytes: UnsafeRawBufferPointer) { receive(bytes) }
+
+    package func ended(error: CInt) { close() }
+
+    package func drained() {
+        switch state {
+        case .lingering: stream.finishWriting()
+        case .head: deadline = listener.tick + listener.timeouts.keepAlive
+        default: if state == .answering { deadline = .max }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+internal import Base
+package import HTTP
+
+/// What answers the requests of a listener: one per door. Called on the loop's thread.
+package protocol HTTPService: AnyObject {
+    /// How large the body of this request may be, in bytes; asked when the head is complete. More is answered 413.
+    func bodyBytesMax(_ request: HTTPRequest) -> Int
+
+    /// Answers `request`: exactly one answer, now or later, through `request.connection`.
+    ///
+    /// The request's bytes are gone when this returns: what is needed later must be copied.
+    func handle(_ request: HTTPRequest)
+}
+
+/// A complete request; its bytes are valid only while `handle` runs.
+package struct HTTPRequest {
+    package let connection: HTTPConnection
+    package let head: HTTPRequestParser
+    /// The bytes that the ranges of `head` count in.
+    package let bytes: UnsafeRawBufferPointer
+    package let body: UnsafeRawBufferPointer
+
+    package func slice(_ range: ByteRange) -> UnsafeRawBufferPointer { range.slice(bytes) }
+
+    package func text(_ range: ByteRange) -> String { String(decoding: range.slice(bytes), as: UTF8.self) }
+
+    package func header(_ name: StaticString) -> UnsafeRawBufferPointer? { head.header(name).map { slice($0) } }
+
+    package var path: UnsafeRawBufferPointer { slice(head.path) }
+    package var query: UnsafeRawBufferPointer {
+        head.query.map { slice($0) } ?? UnsafeRawBufferPointer(start: nil, count: 0)
+    }
+}
+
+/// Work that waits to answer on a connection, and wants to know when nobody waits for it any more.
+package protocol PendingAnswer: AnyObject {
+    func clientWentAway()
+}
+
+/// The time limits of a listener, in whole seconds.
+package struct HTTPTimeouts: Sendable {
+    /// From the first byte of a head to its last.
+    package var head = UInt64(Limits.headTimeout.seconds)
+    /// Between two reads of a body.
+    package var body = UInt64(Limits.bodyIdleTimeout.seconds)
+    /// Between requests.
+    package var keepAlive = UInt64(Limits.keepAliveTimeout.seconds)
+    /// While the other side takes nothing of what was written.
+    package var write = UInt64(Limits.writeTimeout.seconds)
+    /// After the last answer, for the other side to close.
+    package var linger: UInt64 = 2
+
+    package init() {}
+}

@@ -1,0 +1,171 @@
+internal import Base
+internal import CSandbox
+internal import Glibc
+internal import UV
+
+/// A worker with a bundled client: frames over a pair of anonymous pipes (half the cost of a socket pair).
+final class FrameWorker: Worker {
+    private enum Phase { case starting, idle, busy }
+
+    private var phase = Phase.starting
+    private var toWorker: Pipe?
+    private var fromWorker: Pipe?
+    /// The beginning of a frame whose end has not come yet.
+    private let partial = ByteBuffer()
+    /// Bytes of an answer beyond the limit that are still to be thrown away.
+    private var discarding = 0
+
+    override func childDescriptors() throws -> [CInt] {
+        var childReads: CInt = -1
+        var weWrite: CInt = -1
+        var weRead: CInt = -1
+        var childWrites: CInt = -1
+        guard hearth_pipe(&childReads, &weWrite) == 0 else {
+            throw SpawnFailure(program: "worker", step: "make a pipe", code: errno)
+        }
+        guard hearth_pipe(&weRead, &childWrites) == 0 else {
+            let code = errno
+            Glibc.close(childReads)
+            Glibc.close(weWrite)
+            throw SpawnFailure(program: "worker", step: "make a pipe", code: code)
+        }
+        toWorker = try Pipe(loop: loop, descriptor: weWrite)
+        let reader = try Pipe(loop: loop, descriptor: weRead)
+        fromWorker = reader
+        reader.delegate = FrameReader(worker: self)
+        reader.startReading()
+        return [childReads, childWrites]
+    }
+
+    override func send(_ message: InvocationMessage) {
+        assert(phase == .idle, "an invocation was sent to a worker that is not idle")
+        phase = .busy
+        toWorker?.write(message.frame.bytes)
+    }
+
+    override func requestStop() {
+        toWorker?.close()
+        toWorker = nil
+    }
+
+    override func closeProtocol() {
+        toWorker?.close()
+        fromWorker?.close()
+        toWorker = nil
+        fromWorker = nil
+    }
+
+    override func drainProtocol() { fromWorker?.drainNow() }
+
+    func received(_ bytes: UnsafeRawBufferPointer) {
+        if partial.isEmpty, discarding == 0 {
+            let used = takeFrames(bytes)
+            if used < bytes.count { partial.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
+            return
+        }
+        var bytes = bytes
+        if discarding > 0 {
+            let thrown = min(discarding, bytes.count)
+            discarding -= thrown
+            bytes = UnsafeRawBufferPointer(rebasing: bytes[thrown...])
+            if discarding == 0 { answered(.tooLarge, UnsafeRawBufferPointer(start: nil, count: 0)) }
+        }
+        partial.append(bytes)
+        let used = takeFrames(partial.bytes)
+        partial.consume(used)
+        if partial.isEmpty { partial.clear() }
+    }
+
+    /// Handles the whole frames at the front of `bytes`; returns how many bytes they take.
+    private func takeFrames(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var used = 0
+        while bytes.count - used >= 5 {
+            let length = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: used, as: UInt32.self)))
+            let kind = WorkerFrameKind(rawValue: bytes[used + 4])
+            guard length >= 1, let kind else {
+                malformed("a frame of unknown kind")
+                return bytes.count
+            }
+            if length > Limits.workerFrameBytesMax {
+                guard kind == .answer || kind == .failure else {
+                    malformed("a frame over the limit")
+                    return bytes.count
+                }
+                return discard(length, bytes, from: used)
+            }
+            guard bytes.count - used >= 4 + length else { break }
+            take(kind, UnsafeRawBufferPointer(rebasing: bytes[used + 5..<used + 4 + length]))
+            used += 4 + length
+        }
+        return used
+    }
+
+    private func discard(_ length: Int, _ bytes: UnsafeRawBufferPointer, from used: Int) -> Int {
+        // The limit keeps `length` above what one read can hold, so the rest is still to come.
+        discarding = 4 + length - (bytes.count - used)
+        if discarding <= 0 {
+            discarding = 0
+            answered(.tooLarge, UnsafeRawBufferPointer(start: nil, count: 0))
+            return used + 4 + length
+        }
+        return bytes.count
+    }
+
+    private func take(_ kind: WorkerFrameKind, _ rest: UnsafeRawBufferPointer) {
+        switch (kind, phase) {
+        case (.ready, .starting) where rest.count >= 30:
+            func word(_ offset: Int) -> Moment {
+                Moment(nanoseconds: UInt64(littleEndian: rest.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+            }
+            let now = loop.now
+            // The worker's own times are believed only in their order.
+            times.runtimeUp = min(max(word(0), times.spawned), now)
+            times.importBegan = min(max(word(8), times.runtimeUp), now)
+            times.importEnded = min(max(word(16), times.importBegan), now)
+            times.ready = now
+            peakKiB = UInt32(littleEndian: rest.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
+            threadCount = Int(UInt16(littleEndian: rest.loadUnaligned(fromByteOffset: 28, as: UInt16.self)))
+            phase = .idle
+            owner?.workerReady(self)
+        case (.initFailed, .starting):
+            drainLog()
+            owner?.workerInitFailed(self, error: rest)
+        case (.answer, .busy) where rest.count >= 4, (.failure, .busy) where rest.count >= 4:
+            peakKiB = max(peakKiB, UInt32(littleEndian: rest.loadUnaligned(fromByteOffset: 0, as: UInt32.self)))
+            let payload = UnsafeRawBufferPointer(rebasing: rest[4...])
+            let fits = payload.count <= Limits.eventBytesMax
+            answered(fits ? (kind == .answer ? .result : .error) : .tooLarge, payload)
+        default:
+            malformed("a frame out of turn")
+        }
+    }
+
+    private func answered(_ kind: WorkerAnswer.Kind, _ payload: UnsafeRawBufferPointer) {
+        guard phase == .busy else { return malformed("an answer that nobody asked for") }
+        drainLog()
+        phase = .idle
+        owner?.workerAnswered(self, WorkerAnswer(kind: kind, payload: payload, impliesFree: true))
+    }
+
+    private func malformed(_ what: String) {
+        var line = "hearth: the worker sent \(what) and was killed\n"
+        line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+        fromWorker?.stopReading()
+        kill()
+    }
+
+    func pipeEnded() {
+        // Without its pipe the process can do nothing more for us.
+        if !hasExited { stop() }
+    }
+}
+
+private final class FrameReader: StreamDelegate {
+    private weak var worker: FrameWorker?
+
+    init(worker: FrameWorker) { self.worker = worker }
+
+    func received(_ bytes: UnsafeRawBufferPointer) { worker?.received(bytes) }
+    func ended(error: CInt) { worker?.pipeEnded() }
+    func drained() {}
+}

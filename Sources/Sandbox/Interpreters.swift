@@ -1,0 +1,93 @@
+internal import Glibc
+internal import Synchronization
+
+/// A client that comes with Hearth.
+package enum BundledClient: Sendable {
+    case python, node
+
+    /// Interpreter arguments before the script.
+    package var arguments: [String] {
+        switch self {
+        // Standard output unbuffered would cost a write per print; the client flushes after each invocation.
+        case .python: ["-s"]
+        case .node: []
+        }
+    }
+
+    package var howToInstall: String {
+        switch self {
+        case .python: "install it with: apt-get install python3"
+        case .node: "install it with: apt-get install nodejs"
+        }
+    }
+
+    private var files: [(name: String, bytes: [UInt8])] {
+        switch self {
+        case .python: [("hearth_worker.py", PackageResources.hearth_worker_py)]
+        case .node: [("worker.cjs", PackageResources.worker_cjs)]
+        }
+    }
+
+    /// Writes the client into `directory` unless it is there, byte for byte; returns the path of its script.
+    package func install(in directory: String) throws -> String {
+        mkdir(directory, 0o755)
+        for file in files { try write(file.bytes, to: "\(directory)/\(file.name)") }
+        return "\(directory)/\(files[0].name)"
+    }
+
+    private func write(_ bytes: [UInt8], to path: String) throws {
+        if read(path) == bytes { return }
+        let partial = "\(path).\(getpid())"
+        let file = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw SpawnFailure(program: path, step: "write the client", code: errno) }
+        defer { close(file) }
+        guard Glibc.write(file, bytes, bytes.count) == bytes.count, rename(partial, path) == 0 else {
+            throw SpawnFailure(program: path, step: "write the client", code: errno)
+        }
+    }
+
+    private func read(_ path: String) -> [UInt8]? {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return nil }
+        defer { close(file) }
+        var info = stat()
+        guard fstat(file, &info) == 0 else { return nil }
+        var bytes = [UInt8](repeating: 0, count: Int(info.st_size))
+        return Glibc.read(file, &bytes, bytes.count) == bytes.count ? bytes : nil
+    }
+}
+
+/// Finds the real binaries behind `python3` and `node`.
+///
+/// What PATH names may be a shim (pyenv's costs 90 ms a start), so the interpreter itself is asked where it lives, once.
+package final class Interpreters: Sendable {
+    private let known = Mutex<[String: String]>([:])
+
+    package init() {}
+
+    /// The interpreter for a Lambda runtime identifier: the exact minor version when it is installed, else whatever
+    /// version of the language is. nil when there is none. Blocks for as long as the interpreter takes to start.
+    package func find(for runtime: String) -> String? {
+        if let path = known.withLock({ $0[runtime] }) { return path }
+        let isPython = runtime.hasPrefix("python")
+        let candidates = isPython ? [runtime, "python3"] : ["node", "nodejs"]
+        let question = isPython ? "-c 'import sys; print(sys.executable)'" : "-p process.execPath"
+        for name in candidates where name.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "." }) {
+            guard let path = ask("\(name) \(question) 2>/dev/null </dev/null"), path.hasPrefix("/"),
+                access(path, X_OK) == 0
+            else { continue }
+            known.withLock { $0[runtime] = path }
+            return path
+        }
+        return nil
+    }
+
+    /// The first line that a shell command prints.
+    private func ask(_ command: String) -> String? {
+        guard let stream = popen(command, "re") else { return nil }
+        defer { pclose(stream) }
+        var line = [CChar](repeating: 0, count: 4096)
+        guard fgets(&line, CInt(line.count), stream) != nil else { return nil }
+        return String(decoding: line.prefix { $0 != 0 && $0 != 10 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+}

@@ -1,0 +1,82 @@
+package import Base
+
+/// One invocation as it goes to a worker: built once, by the door that took it, straight from the request's bytes.
+///
+/// It is laid out as the frame that the bundled clients read (all numbers little-endian):
+///
+///     u32 length of the rest │ u8 1 │ request id, 36 characters │ u64 deadline, epoch ms │ u8 n, version │
+///     u16 n, invoked ARN │ u16 n, trace id │ u32 n, client context │ event
+///
+/// so that sending is one write. The Runtime API reads the same parts from it.
+package final class InvocationMessage {
+    package let id: RequestID
+    package let frame: ByteBuffer
+    let functionARN: Range<Int>
+    let traceID: Range<Int>
+    let clientContext: Range<Int>
+    private let eventStart: Int
+
+    private static let deadlineOffset = 4 + 1 + 36
+
+    /// Begins the message; the event's bytes are then appended to `frame`, and `seal` ends it.
+    package init(
+        id: RequestID, version: UnsafeRawBufferPointer, functionARN arn: UnsafeRawBufferPointer,
+        traceID trace: UnsafeRawBufferPointer, clientContext context: UnsafeRawBufferPointer, eventBytes: Int
+    ) {
+        self.id = id
+        frame = ByteBuffer(capacity: 128 + arn.count + trace.count + context.count + eventBytes)
+        frame.append(littleEndian: UInt32(0))
+        frame.append(FrameKind.invoke.rawValue)
+        frame.append(id)
+        frame.append(littleEndian: UInt64(0))
+        let version = UnsafeRawBufferPointer(rebasing: version.prefix(255))
+        frame.append(UInt8(version.count))
+        frame.append(version)
+        functionARN = Self.append(arn, lengthAs: UInt16.self, to: frame)
+        traceID = Self.append(trace, lengthAs: UInt16.self, to: frame)
+        clientContext = Self.append(context, lengthAs: UInt32.self, to: frame)
+        eventStart = frame.count
+    }
+
+    private static func append<Length: FixedWidthInteger>(
+        _ bytes: UnsafeRawBufferPointer, lengthAs: Length.Type, to frame: ByteBuffer
+    ) -> Range<Int> {
+        let bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(Length.max)))
+        frame.append(littleEndian: Length(bytes.count))
+        let start = frame.count
+        frame.append(bytes)
+        return start..<frame.count
+    }
+
+    package var event: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: frame.bytes[eventStart...]) }
+
+    func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: frame.bytes[range]) }
+
+    /// Milliseconds since 1970 at which the invocation times out.
+    private(set) var deadline: UInt64 = 0
+
+    /// Ends the message for sending.
+    package func seal(deadlineEpochMilliseconds deadline: UInt64) {
+        self.deadline = deadline
+        frame.overwrite(at: 0, littleEndian: UInt32(frame.count - 4))
+        frame.overwrite(at: Self.deadlineOffset, littleEndian: deadline)
+    }
+}
+
+/// Kinds of frames. A frame is a u32 length of what follows (little-endian), one of these bytes, and the rest.
+enum FrameKind: UInt8 {
+    /// To the worker: an invocation.
+    case invoke = 1
+}
+
+/// Kinds of frames that a worker sends.
+enum WorkerFrameKind: UInt8 {
+    /// u64 ns at the client's first line, u64 at import's begin, u64 at its end, u32 peak KiB, u16 threads.
+    case ready = 1
+    /// JSON error; the worker exits after it.
+    case initFailed = 2
+    /// u32 peak KiB, JSON result. The worker is free.
+    case answer = 3
+    /// u32 peak KiB, JSON error. The worker is free.
+    case failure = 4
+}

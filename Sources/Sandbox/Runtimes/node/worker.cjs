@@ -1,0 +1,320 @@
+// Hearth's client for Node functions: reads invocations from descriptor 3, writes answers to descriptor 4.
+//
+// The frames are described in Sources/Sandbox/InvocationMessage.swift. One invocation at a time; the end of descriptor 3
+// is the end. Works with Node 18 and later.
+'use strict';
+
+const started = process.hrtime.bigint();
+const fs = require('node:fs');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+
+const IN = 3;
+const OUT = 4;
+const READY = 1;
+const INIT_FAILED = 2;
+const ANSWER = 3;
+const FAILURE = 4;
+
+let currentId = '';
+let finishCurrent = null;
+
+// Frames out ---------------------------------------------------------------------------------------------------------
+
+function writeAll(buffer) {
+  let at = 0;
+  while (at < buffer.length) {
+    try {
+      at += fs.writeSync(OUT, buffer, at);
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+    }
+  }
+}
+
+function sendReady(importBegan, importEnded) {
+  const frame = Buffer.alloc(4 + 1 + 30);
+  frame.writeUInt32LE(31, 0);
+  frame[4] = READY;
+  frame.writeBigUInt64LE(started, 5);
+  frame.writeBigUInt64LE(importBegan, 13);
+  frame.writeBigUInt64LE(importEnded, 21);
+  frame.writeUInt32LE(peakKiB(), 29);
+  frame.writeUInt16LE(fs.readdirSync('/proc/self/task').length, 33);
+  writeAll(frame);
+}
+
+function sendInitFailed(description) {
+  const body = Buffer.from(JSON.stringify(description));
+  const frame = Buffer.alloc(5 + body.length);
+  frame.writeUInt32LE(1 + body.length, 0);
+  frame[4] = INIT_FAILED;
+  body.copy(frame, 5);
+  writeAll(frame);
+}
+
+function sendAnswer(kind, json) {
+  const length = Buffer.byteLength(json);
+  const frame = Buffer.allocUnsafe(9 + length);
+  frame.writeUInt32LE(5 + length, 0);
+  frame[4] = kind;
+  frame.writeUInt32LE(peakKiB(), 5);
+  frame.write(json, 9, length, 'utf8');
+  writeAll(frame);
+}
+
+// The kernel's own peak. (ru_maxrss may be the server's: it survives exec.) It is read again only after page faults:
+// without one it cannot have moved.
+const status = fs.openSync('/proc/self/status', 'r');
+const statusText = Buffer.alloc(4096);
+let faultsSeen = -1;
+let peak = 0;
+function peakKiB() {
+  const usage = process.resourceUsage();
+  const faults = usage.minorPageFault + usage.majorPageFault;
+  if (faults !== faultsSeen) {
+    faultsSeen = faults;
+    const count = fs.readSync(status, statusText, 0, statusText.length, 0);
+    const match = /VmHWM:\s+(\d+)/.exec(statusText.latin1Slice(0, count));
+    if (match) peak = Number(match[1]);
+  }
+  return peak;
+}
+
+// The log ------------------------------------------------------------------------------------------------------------
+
+const util = require('node:util');
+for (const [name, level] of [
+  ['log', 'INFO'], ['info', 'INFO'], ['debug', 'DEBUG'], ['trace', 'TRACE'], ['warn', 'WARN'], ['error', 'ERROR'],
+]) {
+  console[name] = (...values) => {
+    const text = util.format(...values).replace(/\n/g, '\r');
+    process.stdout.write(`${new Date().toISOString()}\t${currentId || 'undefined'}\t${level}\t${text}\n`);
+  };
+}
+
+function describe(error) {
+  if (error instanceof Error || (error && error.name && error.message !== undefined)) {
+    return {
+      errorType: error.name || 'Error',
+      errorMessage: error.message,
+      trace: String(error.stack || '').split('\n'),
+    };
+  }
+  return { errorType: typeof error, errorMessage: String(error), trace: [] };
+}
+
+// Init ---------------------------------------------------------------------------------------------------------------
+
+class HandlerError extends Error {
+  constructor(name, message) {
+    super(message);
+    this.name = name;
+  }
+}
+
+async function loadModule(root, file) {
+  const base = path.resolve(root, file);
+  const isModule = (() => {
+    for (let at = path.dirname(base); ; at = path.dirname(at)) {
+      const manifest = path.join(at, 'package.json');
+      if (fs.existsSync(manifest)) return JSON.parse(fs.readFileSync(manifest, 'utf8')).type === 'module';
+      if (at === root || at === path.dirname(at)) return false;
+    }
+  })();
+  for (const [ending, imported] of [['.js', isModule], ['.mjs', true], ['.cjs', false]]) {
+    if (!fs.existsSync(base + ending)) continue;
+    return imported ? import(pathToFileURL(base + ending).href) : require(base + ending);
+  }
+  throw new HandlerError('Runtime.ImportModuleError', `Error: Cannot find module '${file}'`);
+}
+
+async function loadHandler(root, name) {
+  const match = /^(.*\/)?([^/]*?)\.(.+)$/.exec(name);
+  if (!match) throw new HandlerError('Runtime.MalformedHandlerName', `Bad handler: ${name}`);
+  let module;
+  try {
+    module = await loadModule(root, (match[1] || '') + match[2]);
+  } catch (error) {
+    if (error instanceof HandlerError) throw error;
+    if (error instanceof SyntaxError) error.name = 'Runtime.UserCodeSyntaxError';
+    else if (error && error.code === 'MODULE_NOT_FOUND') error.name = 'Runtime.ImportModuleError';
+    throw error;
+  }
+  let handler = module;
+  for (const part of match[3].split('.')) {
+    handler = handler === undefined || handler === null ? undefined : handler[part] ?? handler.default?.[part];
+  }
+  if (handler === undefined) throw new HandlerError('Runtime.HandlerNotFound', `${name} is undefined or not exported`);
+  if (typeof handler !== 'function') throw new HandlerError('Runtime.HandlerNotFound', `${name} is not a function`);
+  return handler;
+}
+
+// Invocations --------------------------------------------------------------------------------------------------------
+
+function makeContext(message) {
+  const context = {
+    callbackWaitsForEmptyEventLoop: true,
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    functionVersion: message.version,
+    invokedFunctionArn: message.arn,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    awsRequestId: message.id,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+    identity: undefined,
+    clientContext: message.clientContext ? JSON.parse(message.clientContext) : undefined,
+    getRemainingTimeInMillis: () => Math.max(0, message.deadline - Date.now()),
+  };
+  return context;
+}
+
+/** Runs the handler for one message and resolves when its answer has been sent. */
+function invoke(handler, message) {
+  return new Promise((resolve) => {
+    let isDone = false;
+    const finish = (error, result) => {
+      if (isDone) return;
+      isDone = true;
+      finishCurrent = null;
+      if (error !== undefined && error !== null) {
+        const description = describe(error);
+        console.error('Invoke Error', JSON.stringify(description));
+        sendAnswer(FAILURE, JSON.stringify(description));
+      } else {
+        let json;
+        try {
+          json = JSON.stringify(result);
+        } catch (problem) {
+          problem.name = 'Runtime.MarshalError';
+          sendAnswer(FAILURE, JSON.stringify(describe(problem)));
+          return resolve();
+        }
+        sendAnswer(ANSWER, json === undefined ? 'null' : json);
+      }
+      resolve();
+    };
+    finishCurrent = finish;
+    const context = makeContext(message);
+    // A callback's answer waits until the event loop has nothing left to do, unless the handler says otherwise.
+    const callback = (error, result) => {
+      if (!context.callbackWaitsForEmptyEventLoop) return finish(error, result);
+      process.once('beforeExit', () => finish(error, result));
+    };
+    context.done = callback;
+    context.succeed = (result) => callback(null, result);
+    context.fail = (error) => callback(error || new Error('handled'));
+    let returned;
+    try {
+      returned = handler(message.event(), context, callback);
+    } catch (error) {
+      return finish(error);
+    }
+    if (returned && typeof returned.then === 'function') {
+      returned.then((result) => finish(null, result), (error) => finish(error === undefined || error === null ? new Error('Unhandled') : error));
+    } else if (handler.length < 3) {
+      // Neither a promise nor a callback to wait for.
+      finish(null, returned);
+    }
+  });
+}
+
+function parseMessage(frame) {
+  let at = 5 + 36 + 8;
+  const take = (length) => frame.toString('utf8', at, (at += length));
+  const size8 = () => frame[at++];
+  const size16 = () => ((at += 2), frame.readUInt16LE(at - 2));
+  const size32 = () => ((at += 4), frame.readUInt32LE(at - 4));
+  const message = {
+    id: frame.latin1Slice(5, 41),
+    deadline: Number(frame.readBigUInt64LE(41)),
+    version: take(size8()),
+    arn: take(size16()),
+    traceId: take(size16()),
+    clientContext: take(size32()),
+  };
+  const start = at;
+  message.event = () => JSON.parse(frame.toString('utf8', start));
+  return message;
+}
+
+// Reading blocks between invocations: Lambda freezes a function then too, and it is half as dear as a socket.
+let input = Buffer.allocUnsafe(1 << 16);
+let filled = 0;
+function readFrame() {
+  for (;;) {
+    if (filled >= 4) {
+      const length = 4 + input.readUInt32LE(0);
+      if (filled >= length) {
+        const frame = Buffer.from(input.subarray(0, length));
+        input.copy(input, 0, length, filled);
+        filled -= length;
+        return frame;
+      }
+      if (length > input.length) input = Buffer.concat([input.subarray(0, filled)], length);
+    }
+    const count = fs.readSync(IN, input, filled, input.length - filled, null);
+    if (count === 0) return null;
+    filled += count;
+  }
+}
+
+async function serve(handler) {
+  for (;;) {
+    const frame = readFrame();
+    if (frame === null) process.exit(0);
+    const message = parseMessage(frame);
+    currentId = message.id;
+    if (message.traceId) process.env._X_AMZN_TRACE_ID = message.traceId;
+    await invoke(handler, message);
+    if (input.length > 1 << 20 && filled === 0) input = Buffer.allocUnsafe(1 << 16);
+  }
+}
+
+/** What nobody caught ends the running invocation, and then the process. */
+function uncaught(error, type) {
+  const description = describe(error);
+  if (type) description.errorType = type;
+  console.error('Uncaught Exception', JSON.stringify(description));
+  if (finishCurrent) sendAnswer(FAILURE, JSON.stringify(description));
+  process.exit(129);
+}
+process.on('uncaughtException', (error) => uncaught(error));
+process.on('unhandledRejection', (error) => uncaught(error, 'Runtime.UnhandledPromiseRejection'));
+
+// The handler's answer never comes and nothing is left to run: Lambda answers null.
+process.on('beforeExit', () => {
+  if (finishCurrent) setImmediate(() => finishCurrent && finishCurrent(null, null));
+});
+
+globalThis.awslambda = {
+  /** Streaming handlers answer as a whole here: what they write is collected. */
+  streamifyResponse: (handler) => async (event, context) => {
+    const { PassThrough } = require('node:stream');
+    const stream = new PassThrough();
+    const chunks = [];
+    stream.on('data', (chunk) => chunks.push(chunk));
+    const ended = new Promise((resolve, reject) => stream.on('end', resolve).on('error', reject));
+    await handler(event, stream, context);
+    stream.end();
+    await ended;
+    return Buffer.concat(chunks).toString('utf8');
+  },
+  HttpResponseStream: { from: (stream) => stream },
+};
+
+(async () => {
+  const root = process.env.LAMBDA_TASK_ROOT || process.cwd();
+  const importBegan = process.hrtime.bigint();
+  let handler;
+  try {
+    handler = await loadHandler(root, process.env._HANDLER);
+  } catch (error) {
+    const description = describe(error);
+    console.error('Uncaught Exception', JSON.stringify(description));
+    sendInitFailed({ ...description, requestId: '', stackTrace: description.trace });
+    process.exit(1);
+  }
+  sendReady(importBegan, process.hrtime.bigint());
+  await serve(handler);
+})();

@@ -1,0 +1,370 @@
+"""Hearth's client for Python functions: reads invocations from descriptor 3, writes answers to descriptor 4.
+
+A frame is a little-endian u32 with the length of what follows, one byte for its kind, and the rest; the kinds are
+described in Sources/Sandbox/InvocationMessage.swift. One invocation at a time; the end of descriptor 3 is the end.
+Works with Python 3.8 and later, with the standard library alone.
+"""
+
+import time
+
+_started = time.monotonic_ns()
+
+import json
+import os
+import posix
+import resource
+import struct
+import sys
+
+_IN, _OUT = 3, 4
+_READY, _INIT_FAILED, _ANSWER, _FAILURE = 1, 2, 3, 4
+_CHUNK = 1 << 16
+
+
+class ClientContext:
+    """What a mobile client said of itself, as far as it did."""
+
+    __slots__ = ("custom", "env", "client")
+
+    class Client:
+        __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+
+        def __init__(self, given):
+            for name in self.__slots__:
+                setattr(self, name, given.get(name))
+
+    def __init__(self, given):
+        self.custom = given.get("custom")
+        self.env = given.get("env")
+        self.client = self.Client(given["client"]) if isinstance(given.get("client"), dict) else None
+
+
+class Identity:
+    __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
+
+    def __init__(self):
+        self.cognito_identity_id = None
+        self.cognito_identity_pool_id = None
+
+
+class Context:
+    """The second argument of a handler; Lambda's attributes and methods."""
+
+    function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+    log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+    tenant_id = None
+
+    def __init__(self, request_id, deadline_ms, version, arn, client_context):
+        self.aws_request_id = request_id
+        self.function_version = version
+        self.invoked_function_arn = arn
+        self._deadline_ms = deadline_ms
+        self._client_context = client_context
+
+    @property
+    def client_context(self):
+        return ClientContext(json.loads(self._client_context)) if self._client_context else None
+
+    @property
+    def identity(self):
+        return Identity()
+
+    def get_remaining_time_in_millis(self):
+        return max(0, self._deadline_ms - int(time.time() * 1000))
+
+    def log(self, message):
+        sys.stdout.write(str(message))
+
+    def __repr__(self):
+        return f"Context(aws_request_id={self.aws_request_id}, function_name={self.function_name})"
+
+
+class HandlerError(Exception):
+    """The handler cannot be had; `kind` is Lambda's errorType."""
+
+    def __init__(self, kind, message, trace=()):
+        super().__init__(message)
+        self.kind = kind
+        self.trace = list(trace)
+
+
+def load_handler(name):
+    """The function that `_HANDLER` names: `module.function`, packages with dots or slashes."""
+    import importlib
+    import traceback
+
+    module_name, _, function_name = name.rpartition(".")
+    if not module_name:
+        raise HandlerError("Runtime.MalformedHandlerName", f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)")
+    module_name = module_name.replace("/", ".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise HandlerError(
+            "Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}", user_frames(error)
+        ) from error
+    except SyntaxError as error:
+        where = [f'  File "{error.filename}" Line {error.lineno}\n    {error.text or ""}']
+        raise HandlerError(
+            "Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}", where
+        ) from error
+    handler = getattr(module, function_name, None)
+    if handler is None:
+        raise HandlerError("Runtime.HandlerNotFound", f"Handler '{function_name}' missing on module '{module_name}'")
+    return handler
+
+
+def user_frames(error):
+    """The traceback's lines without those of this client and of the import system."""
+    import traceback
+
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    return traceback.format_list(frames)
+
+
+def describe(error, request_id):
+    """Lambda's error object."""
+    if isinstance(error, HandlerError):
+        kind, trace = error.kind, error.trace
+    else:
+        kind, trace = type(error).__name__, user_frames(error)
+    return {"errorMessage": str(error), "errorType": kind, "requestId": request_id, "stackTrace": trace}
+
+
+def print_error(description):
+    """Errors stand in the log too, readable."""
+    trace = "".join(description["stackTrace"])
+    text = f"[ERROR] {description['errorType']}: {description['errorMessage']}\n"
+    sys.stdout.write(text + ("Traceback (most recent call last):\n" + trace if trace else ""))
+
+
+def default(value):
+    """What json cannot write by itself: decimals, as DynamoDB's client returns them."""
+    if type(value).__name__ == "Decimal":
+        return float(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=default, check_circular=True).encode
+
+
+class PeakMemory:
+    """The highest resident memory of this process, in KiB.
+
+    The kernel's ru_maxrss may be the server's (it survives exec), so VmHWM is read; and only after new page faults,
+    because without one the peak cannot have moved.
+    """
+
+    __slots__ = ("faults", "kib", "status")
+
+    def __init__(self):
+        self.faults = -1
+        self.kib = 0
+        self.status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, _usage=resource.getrusage, _self=resource.RUSAGE_SELF):
+        usage = _usage(_self)
+        faults = usage[6] + usage[7]
+        if faults != self.faults:
+            self.faults = faults
+            text = os.pread(self.status, 4096, 0)
+            at = text.find(b"VmHWM:")
+            if at >= 0:
+                self.kib = int(text[at + 6 : text.index(b"kB", at)])
+        return self.kib
+
+
+def write_all(data):
+    written = posix.write(_OUT, data)
+    while written < len(data):
+        data = memoryview(data)[written:]
+        written = posix.write(_OUT, data)
+
+
+def send(kind, body):
+    write_all(struct.pack("<IB", len(body) + 1, kind) + body)
+
+
+def set_up_logging():
+    """The root logger as Lambda sets it up."""
+    import logging
+
+    level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+    is_json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            try:
+                sys.stdout.write(self.format(record))
+            except Exception:
+                self.handleError(record)
+
+    class Formatter(logging.Formatter):
+        converter = time.gmtime
+
+        def format(self, record):
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + self.formatException(record.exc_info)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+            request_id = _current[0]
+            if is_json:
+                return json.dumps(
+                    {
+                        "timestamp": stamp,
+                        "level": record.levelname,
+                        "message": message,
+                        "logger": record.name,
+                        "requestId": request_id,
+                    }
+                ) + "\n"
+            return f"[{record.levelname}]\t{stamp}\t{request_id}\t{message}\n"
+
+    handler = Handler()
+    handler.setFormatter(Formatter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    if level in ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL"):
+        root.setLevel({"WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level))
+
+
+#: The id of the running invocation, for log lines.
+_current = [""]
+
+
+class LazyLogging:
+    """Sets logging up when somebody imports it: most small functions never do, and it costs 3 ms."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging":
+            return None
+        from importlib.machinery import PathFinder
+
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def execute_and_set_up(module):
+            execute(module)
+            set_up_logging()
+
+        spec.loader.exec_module = execute_and_set_up
+        return spec
+
+
+def frames():
+    """Yields the body of each frame; ends with the pipe."""
+    pending = b""
+    read = posix.read
+    while True:
+        data = read(_IN, _CHUNK) if len(pending) < 4 else b""
+        if data:
+            pending = pending + data if pending else data
+        elif len(pending) < 4:
+            return
+        if len(pending) < 4:
+            continue
+        length = 4 + int.from_bytes(pending[:4], "little")
+        if len(pending) == length:
+            body, pending = pending, b""
+        else:
+            if len(pending) < length:
+                parts, count = [pending], len(pending)
+                while count < length:
+                    data = read(_IN, max(_CHUNK, length - count))
+                    if not data:
+                        return
+                    parts.append(data)
+                    count += len(data)
+                pending = b"".join(parts)
+            body, pending = pending[:length], pending[length:]
+        yield body
+
+
+def serve(handler, peak):
+    """Answers invocations until the server closes the pipe."""
+    loads = json.loads
+    encode = _encode
+    head = struct.Struct("<IB36sQB")
+    unpack_head = head.unpack_from
+    head_size = head.size
+    pack = struct.Struct("<IBI").pack
+    write = posix.write
+    environ = os.environ
+    flush_out, flush_err = sys.stdout.flush, sys.stderr.flush
+    for frame in frames():
+        _, _, request_id, deadline, size = unpack_head(frame)
+        request_id = request_id.decode("ascii")
+        at = head_size + size
+        version = frame[head_size:at].decode()
+        end = at + 2 + int.from_bytes(frame[at : at + 2], "little")
+        arn = frame[at + 2 : end].decode()
+        at = end + 2 + int.from_bytes(frame[end : end + 2], "little")
+        if at > end + 2:
+            environ["_X_AMZN_TRACE_ID"] = frame[end + 2 : at].decode()
+        end = at + 4 + int.from_bytes(frame[at : at + 4], "little")
+        _current[0] = request_id
+        try:
+            context = Context(request_id, deadline, version, arn, frame[at + 4 : end])
+            result = handler(loads(frame[end:]), context)
+            try:
+                body = encode(result).encode("utf-8", "backslashreplace")
+            except (TypeError, ValueError, RecursionError) as error:
+                raise HandlerError("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+            kind = _ANSWER
+        except Exception as error:
+            description = describe(error, request_id)
+            print_error(description)
+            body = json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            kind = _FAILURE
+        flush_out()
+        flush_err()
+        data = pack(len(body) + 5, kind, peak.read()) + body
+        written = write(_OUT, data)
+        if written < len(data):
+            write_all(memoryview(data)[written:])
+
+
+def main():
+    for descriptor in (_IN, _OUT):
+        os.set_inheritable(descriptor, False)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
+    if "logging" in sys.modules:
+        set_up_logging()
+    else:
+        sys.meta_path.insert(0, LazyLogging())
+    import_began = time.monotonic_ns()
+    try:
+        handler = load_handler(os.environ["_HANDLER"])
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        description = describe(error, "")
+        print_error(description)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        send(_INIT_FAILED, json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        sys.exit(1)
+    import_ended = time.monotonic_ns()
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    peak = PeakMemory()
+    threads = len(os.listdir("/proc/self/task"))
+    send(_READY, struct.pack("<QQQIH", _started, import_began, import_ended, peak.read(), threads))
+    serve(handler, peak)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+internal import Crypto
+
+/// Who signed a request, and for what.
+package struct Identity: Equatable, Sendable {
+    package let accessKeyID: String
+    package let region: String
+    package let service: String
+}
+
+/// Verifies Signature Version 4 in the Authorization header. (Presigned queries and chunk signatures come with S3.)
+///
+/// Thread rule: one thread; each listener has its own.
+package final class Verifier {
+    /// How far the clocks may be apart, in seconds (AWS: 15 minutes).
+    private static let skewMax: UInt64 = 900
+    private static let cachedKeysMax = 64
+
+    private struct CachedKey: Hashable {
+        let accessKeyID: String
+        let scope: CredentialScope
+    }
+
+    private let secret: (String) -> String?
+    private var keys: [CachedKey: [UInt8]] = [:]
+
+    /// - Parameter secret: the secret of an access key, or nil.
+    package init(secret: @escaping (String) -> String?) { self.secret = secret }
+
+    /// - Parameters:
+    ///   - services: those that the listener serves.
+    ///   - body: as received; its digest must be the signed one.
+    package func verify(
+        _ parts: SignedParts, body: UnsafeRawBufferPointer, services: Set<String>, epochSeconds: UInt64
+    ) throws(SigV4Error) -> Identity {
+        guard let authorization = header("authorization", in: parts) else { throw .missing }
+        let fields = try Authorization(authorization)
+        guard let time = header("x-amz-date", in: parts) ?? header("date", in: parts) else {
+            throw .incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. Authorization=\(authorization)")
+        }
+        guard let secret = secret(fields.accessKeyID) else { throw .unrecognizedKey }
+        guard header("x-amz-security-token", in: parts) == nil else { throw .unrecognizedKey }
+        try check(time, fields.scope, epochSeconds)
+        guard services.contains(fields.scope.service) else {
+            throw .wrongScope("Credential should be scoped to correct service: '\(services.sorted().first ?? "")'. ")
+        }
+        for parts in parts.headers where parts.name.hasPrefix("x-amz-") || parts.name == "host" {
+            guard fields.signedHeaders.contains(parts.name) else { throw .mismatch }
+        }
+        guard fields.signedHeaders.contains("host") else { throw .mismatch }
+        let digest = hex(Digest.sha256(body))
+        if let announced = header("x-amz-content-sha256", in: parts), announced != digest { throw .mismatch }
+        let canonical = parts.canonical(
+            signedHeaders: fields.signedHeaders, payloadHash: digest, isS3: fields.scope.service == "s3")
+        let expected = hmacSHA256(
+            key: key(fields.accessKeyID, fields.scope, secret), fields.scope.stringToSign(time: time, canonical: canonical))
+        guard equalsInConstantTime(Array(hex(expected).utf8), Array(fields.signature.utf8)) else { throw .mismatch }
+        return Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: fields.scope.service)
+    }
+
+    private func header(_ name: String, in parts: SignedParts) -> String? {
+        parts.headers.first { $0.name == name }.map { String(decoding: $0.value, as: UTF8.self) }
+    }
+
+    private func check(_ time: String, _ scope: CredentialScope, _ now: UInt64) throws(SigV4Error) {
+        guard time.utf8.count == 16, time.utf8.dropFirst(8).first == UInt8(ascii: "T"), time.last == "Z" else {
+            throw .incomplete("Date must be in ISO-8601 'basic format'. Got '\(time)'. See http://en.wikipedia.org/wiki/ISO_8601")
+        }
+        guard time.hasPrefix(scope.date) else {
+            throw .wrongScope("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '\(scope.date)' != '\(time.prefix(8))', from '\(time)'.")
+        }
+        let earliest = amzTime(now > Self.skewMax ? now - Self.skewMax : 0)
+        let latest = amzTime(now + Self.skewMax)
+        // Times in this format compare as text.
+        if time < earliest { throw .expired("Signature expired: \(time) is now earlier than \(earliest) (\(amzTime(now)) - 15 min.)") }
+        if time > latest { throw .expired("Signature not yet current: \(time) is still later than \(latest) (\(amzTime(now)) + 15 min.)") }
+    }
+
+    private func key(_ accessKeyID: String, _ scope: CredentialScope, _ secret: String) -> [UInt8] {
+        let name = CachedKey(accessKeyID: accessKeyID, scope: scope)
+        if let key = keys[name] { return key }
+        if keys.count >= Self.cachedKeysMax { keys.removeAll(keepingCapacity: true) }
+        let key = scope.signingKey(secret: secret)
+        keys[name] = key
+        return key
+    }
+}
+
+/// `AWS4-HMAC-SHA256 Credential=KEY/scope, SignedHeaders=a;b, Signature=hex`
+private struct Authorization {
+    let accessKeyID: String
+    let scope: CredentialScope
+    let signedHeaders: [String]
+    let signature: String
+
+    init(_ text: String) throws(SigV4Error) {
+        guard text.hasPrefix("AWS4-HMAC-SHA256") else {
+            throw .incomplete("Unsupported AWS 'algorithm': '\(text.prefix { $0 != " " })'.")
+        }
+        var values: [Substring: Substring] = [:]
+        for part in text.dropFirst("AWS4-HMAC-SHA256".count).split(separator: ",") {
+            let trimmed = part.drop { $0 == " " }
+            guard let equals = trimmed.firstIndex(of: "=") else { continue }
+            values[trimmed[..<equals]] = trimmed[trimmed.index(after: equals)...]
+        }
+        for name in ["Credential", "SignedHeaders", "Signature"] where values[Substring(name)] == nil {
+            throw .incomplete("Authorization header requires '\(name)' parameter. Authorization=\(text)")
+        }
+        let credential = (values["Credential"] ?? "").split(separator: "/", omittingEmptySubsequences: false)
+        guard credential.count == 5, credential[4] == "aws4_request" else {
+            throw .incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '\(values["Credential"] ?? "")'")
+        }
+        accessKeyID = String(credential[0])
+        scope = CredentialScope(
+            date: String(credential[1]), region: String(credential[2]), service: String(credential[3]))
+        signedHeaders = (values["SignedHeaders"] ?? "").split(separator: ";").map(String.init)
+        signature = String(values["Signature"] ?? "")
+        guard signedHeaders == signedHeaders.sorted() else { throw .mismatch }
+    }
+}

@@ -1,0 +1,160 @@
+import ArgumentParser
+import Config
+import Foundation
+
+struct Deploy: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Deploy the function in a directory.",
+        discussion: "The new version takes traffic when its provisioned workers are ready; if it cannot start, the old one stays.")
+
+    @Argument(help: "The directory of the function.") var path: String
+    @Option(help: "The function's name; the directory's name if not given.") var name: String?
+    @Option(help: "The alias that takes the new version's traffic.") var alias = "live"
+    @Option(help: "Workers kept initialised; the manifest's number if not given.") var provisioned: Int?
+    @OptionGroup var connection: Connection
+
+    func validate() throws {
+        if let provisioned, !(0...1000).contains(provisioned) {
+            throw ValidationError("--provisioned \(provisioned) is impossible: it must be from 0 to 1000 workers")
+        }
+    }
+
+    func run() throws {
+        let directory = URL(fileURLWithPath: path).standardizedFileURL
+        let name = self.name ?? directory.lastPathComponent
+        guard Manifest.isName(name) else {
+            throw Failure("\(name) cannot be a function's name: use 1 to 64 letters, digits, - and _, or give --name")
+        }
+        let client = try connection.client()
+        var deployment = Deployment(directory: directory.path, name: name, client: client, alias: alias, provisioned: provisioned)
+        let isTerminal = isatty(2) == 1
+        if isTerminal, !connection.json { deployment.progress = { say(error: "  \($0) …") } }
+        let began = Date()
+        let result = try deployment.run()
+        let front = (try? connection.located().0.front) ?? ""
+        let url = "http://\(front)/\(name)/"
+        if connection.json {
+            printJSON(
+                Array(
+                    try JSONSerialization.data(withJSONObject: [
+                        "function": name, "version": result.version, "new": result.isNew, "workers": result.workers,
+                        "url": url,
+                    ], options: [.sortedKeys, .withoutEscapingSlashes])))
+            return
+        }
+        let time = Int(Date().timeIntervalSince(began) * 1000)
+        say("\(result.isNew ? "deployed" : "up to date:") \(name) version \(result.version) in \(time) ms, \(result.workers) warm")
+        say(url)
+    }
+}
+
+struct Rollback: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Point a function's alias back to the version before.")
+
+    @Argument(help: "The function.") var name: String
+    @Option(help: "The alias.") var alias = "live"
+    @OptionGroup var connection: Connection
+
+    func run() throws {
+        let body = try JSONSerialization.data(withJSONObject: ["alias": alias])
+        let response = try connection.client().call("POST", "/_hearth/functions/\(name)/rollback", body: Array(body))
+        try expect(response, 200)
+        if connection.json { return printJSON(response.body) }
+        let answer = jsonObject(response.body)
+        say("\(name): \(alias) is version \(answer["version"] ?? "?") again (was \(answer["previous"] ?? "?"))")
+    }
+}
+
+struct Remove: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Delete a function with all its versions.")
+
+    @Argument(help: "The function.") var name: String
+    @OptionGroup var connection: Connection
+
+    func run() throws {
+        try expect(connection.client().call("DELETE", "/2015-03-31/functions/\(name)"), 204)
+        if connection.json { printJSON(Array(#"{"removed":"\#(name)"}"#.utf8)) } else { say("removed \(name)") }
+    }
+}
+
+struct Scale: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Set a function's provisioned or reserved concurrency.")
+
+    @Argument(help: "The function.") var name: String
+    @Option(help: "Workers kept initialised for the alias.") var provisioned: Int?
+    @Option(help: "Most invocations at a time, kept for this function; \"none\" removes the limit.") var reserved: String?
+    @Option(help: "The alias.") var alias = "live"
+    @OptionGroup var connection: Connection
+
+    func validate() throws {
+        guard provisioned != nil || reserved != nil else {
+            throw ValidationError("say what to scale: --provisioned N or --reserved N")
+        }
+    }
+
+    func run() throws {
+        let client = try connection.client()
+        if let reserved {
+            let path = "/2017-10-31/functions/\(name)/concurrency"
+            if reserved == "none" {
+                try expect(client.call("DELETE", path), 204)
+            } else {
+                guard let number = Int(reserved) else { throw ValidationError("--reserved \(reserved) is neither a number nor none") }
+                try expect(
+                    client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(number)}"#.utf8)), 200)
+            }
+        }
+        if let provisioned {
+            let path = "/2019-09-30/functions/\(name)/provisioned-concurrency"
+            if provisioned == 0 {
+                try expect(client.call("DELETE", path, query: "Qualifier=\(alias)"), 204)
+            } else {
+                try expect(
+                    client.call(
+                        "PUT", path, query: "Qualifier=\(alias)",
+                        body: Array(#"{"ProvisionedConcurrentExecutions":\#(provisioned)}"#.utf8)), 202)
+            }
+        }
+        let response = try expect(client.call("GET", "/_hearth/functions/\(name)"), 200)
+        if connection.json { return printJSON(response.body) }
+        let answer = jsonObject(response.body)
+        let workers = answer["workers"] as? [String: Any] ?? [:]
+        say("\(name): provisioned \(workers["provisioned"] ?? 0), reserved \(answer["reserved"] as? Int ?? -1 == -1 ? "none" : "\(answer["reserved"] ?? "")")")
+    }
+}
+
+struct Init: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Make the directory of a new function.")
+
+    @Argument(help: "The directory; its name is the function's.") var path: String
+    @Option(help: "python or node.") var runtime = "python"
+
+    func run() throws {
+        let directory = URL(fileURLWithPath: path).standardizedFileURL
+        guard Manifest.isName(directory.lastPathComponent) else {
+            throw Failure("\(directory.lastPathComponent) cannot be a function's name: use 1 to 64 letters, digits, - and _")
+        }
+        let files: [(String, String)]
+        switch runtime {
+        case "python":
+            files = [
+                ("function.toml", "runtime = \"python3\"\nhandler = \"app.handler\"\n\n[concurrency]\nprovisioned = 1\n"),
+                ("app.py", "def handler(event, context):\n    return {\"message\": \"It works.\"}\n"),
+            ]
+        case "node":
+            files = [
+                ("function.toml", "runtime = \"nodejs\"\nhandler = \"index.handler\"\n\n[concurrency]\nprovisioned = 1\n"),
+                ("index.js", "exports.handler = async (event, context) => ({ message: 'It works.' });\n"),
+            ]
+        default: throw ValidationError("--runtime \(runtime) is not known: use python or node")
+        }
+        guard !FileManager.default.fileExists(atPath: directory.path) else {
+            throw Failure("\(path) is there already: choose another name")
+        }
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        for (name, text) in files {
+            try Data(text.utf8).write(to: directory.appendingPathComponent(name))
+        }
+        say("made \(path): now hearth deploy \(path)")
+    }
+}

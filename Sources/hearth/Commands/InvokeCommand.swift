@@ -1,0 +1,61 @@
+import ArgumentParser
+import Foundation
+
+struct Invoke: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Invoke a function and print its result; one line of timings goes to standard error.")
+
+    @Argument(help: "The function, as NAME or NAME:QUALIFIER; without a qualifier the alias live, if there is one.")
+    var function: String
+    @Option(name: [.customShort("d"), .long], help: "The event: JSON text, @file, or - for standard input.")
+    var event = "{}"
+    @Flag(help: "Print the invocation's log to standard error.") var tail = false
+    @OptionGroup var connection: Connection
+
+    func run() throws {
+        let client = try connection.client()
+        let parts = function.split(separator: ":", maxSplits: 1).map(String.init)
+        guard let name = parts.first else { throw ValidationError("name the function") }
+        var query = parts.count > 1 ? "Qualifier=\(parts[1].replacingOccurrences(of: "$", with: "%24"))" : ""
+        if parts.count == 1, try client.call("GET", "/2015-03-31/functions/\(name)/aliases/live").status == 200 {
+            query = "Qualifier=live"
+        }
+        let headers = tail ? [(name: "x-amz-log-type", value: "Tail")] : []
+        let began = Date()
+        let response = try client.call(
+            "POST", "/2015-03-31/functions/\(name)/invocations", query: query, headers: headers, body: try eventBytes())
+        let total = Date().timeIntervalSince(began) * 1000
+        guard response.status == 200 else { throw Failure(response.message) }
+        if let log = response.headers["x-amz-log-result"].flatMap({ Data(base64Encoded: $0) }) {
+            FileHandle.standardError.write(log)
+        }
+        printJSON(response.body)
+        say(error: line(response, total))
+        if response.headers["x-amz-function-error"] != nil { throw ExitCode(1) }
+    }
+
+    private func eventBytes() throws -> [UInt8] {
+        switch event {
+        case "-": return Array(FileHandle.standardInput.readDataToEndOfFile())
+        case let file where file.hasPrefix("@"):
+            guard let bytes = FileManager.default.contents(atPath: String(file.dropFirst())) else {
+                throw Failure("cannot read \(file.dropFirst()): \(String(cString: strerror(errno)))")
+            }
+            return Array(bytes)
+        default: return Array(event.utf8)
+        }
+    }
+
+    /// `warm · queue 0.02 · run 0.31 · total 1.20 ms · version 3 · 9f1c…`
+    private func line(_ response: APIClient.Response, _ total: Double) -> String {
+        var timings: [String: String] = [:]
+        for part in (response.headers["server-timing"] ?? "").components(separatedBy: ", ") {
+            let pair = part.components(separatedBy: ";dur=")
+            if pair.count == 2 { timings[pair[0]] = pair[1] }
+        }
+        let start = response.headers["x-hearth-start"] ?? "?"
+        let cold = start == "exec" || start == "fork" ? "cold (\(start)), init \(timings["init"] ?? "?") ms" : start
+        return "\(cold) · queue \(timings["queue"] ?? "?") ms · run \(timings["run"] ?? "?") ms · total \(String(format: "%.2f", total)) ms"
+            + " · version \(response.headers["x-amz-executed-version"] ?? "?") · \(response.headers["x-amzn-requestid"] ?? "")"
+    }
+}

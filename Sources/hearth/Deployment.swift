@@ -1,0 +1,155 @@
+import Archive
+import Catalog
+import Config
+import Foundation
+
+/// Deploys one directory through the API: build, pack, create or update, publish, promote.
+///
+/// Every step is a call that `aws lambda` has too, but for the last: the alias moves only when the new version's workers
+/// are initialised (make before break).
+struct Deployment {
+    let directory: String
+    let name: String
+    let client: APIClient
+    var alias = "live"
+    var provisioned: Int?
+    /// Tells a person what goes on.
+    var progress: (String) -> Void = { _ in }
+
+    struct Result {
+        let version: Int
+        /// False when code and settings were those of a version before.
+        let isNew: Bool
+        let workers: Int
+    }
+
+    func run() throws -> Result {
+        let manifest = try readManifest()
+        if let build = manifest.build { try runBuild(build) }
+        progress("packing \(directory)")
+        let ignored = FileManager.default.contents(atPath: directory + "/.hearthignore")
+        let zip = try ZipArchive.pack(
+            directory: directory, ignoring: IgnoreRules(ignored.map { String(decoding: $0, as: UTF8.self) } ?? ""))
+        let before = try get("configuration")
+        progress("uploading \(zip.count / 1024 + 1) KiB")
+        if before == nil {
+            try create(manifest, zip)
+        } else {
+            try expect(
+                client.call("PUT", path("configuration"), body: encode(configuration(manifest))), 200)
+            try expect(
+                client.call("PUT", path("code"), body: encode(["ZipFile": Data(zip).base64EncodedString()])), 200)
+        }
+        let knownVersions = try versionNumbers()
+        let published = try expect(client.call("POST", path("versions"), body: Array("{}".utf8)), 201)
+        guard let version = (object(published)["Version"] as? String).flatMap({ Int($0) }) else {
+            throw Failure("the API published no version of \(name)")
+        }
+        try setReserved(manifest.reserved)
+        let wanted = provisioned ?? manifest.provisioned
+        progress("starting \(max(1, wanted)) worker\(wanted > 1 ? "s" : "") of version \(version)")
+        let promoted = try client.call(
+            "POST", "/_hearth/functions/\(name)/promote",
+            body: encode(["alias": alias, "version": version, "provisioned": wanted]))
+        guard promoted.status == 200 else { throw Failure(explain(promoted, version)) }
+        let workers = object(promoted)["workers"] as? Int ?? 0
+        return Result(version: version, isNew: !knownVersions.contains(version), workers: workers)
+    }
+
+    private func readManifest() throws -> Manifest {
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue else {
+            throw Failure("\(directory) is not a directory: give the directory of a function")
+        }
+        let file = directory + "/function.toml"
+        let text = FileManager.default.contents(atPath: file).map { String(decoding: $0, as: UTF8.self) }
+        let detected = Manifest.detect(directory: directory)
+        guard text != nil || detected != nil else {
+            throw Failure("\(directory) has no function.toml and no file that tells its runtime (app.py, index.js, bootstrap): hearth init makes one")
+        }
+        return try Manifest(text ?? "", name: file, detected: detected)
+    }
+
+    private func runBuild(_ command: String) throws {
+        progress("building: \(command)")
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = ["-c", command]
+        process.currentDirectoryURL = URL(fileURLWithPath: directory)
+        process.standardOutput = FileHandle.standardError
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            throw Failure("the build command of \(directory) failed with exit code \(process.terminationStatus): \(command)")
+        }
+    }
+
+    private func path(_ rest: String) -> String { "/2015-03-31/functions/\(name)/\(rest)" }
+
+    private func encode(_ object: [String: Any]) throws -> [UInt8] {
+        Array(try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]))
+    }
+
+    private func object(_ response: APIClient.Response) -> [String: Any] {
+        (try? JSONSerialization.jsonObject(with: Data(response.body))) as? [String: Any] ?? [:]
+    }
+
+    @discardableResult
+    private func expect(_ response: APIClient.Response, _ status: Int) throws -> APIClient.Response {
+        guard response.status == status else { throw Failure(response.message) }
+        return response
+    }
+
+    private func get(_ rest: String) throws -> [String: Any]? {
+        let response = try client.call("GET", path(rest))
+        if response.status == 404 { return nil }
+        return object(try expect(response, 200))
+    }
+
+    private func versionNumbers() throws -> Set<Int> {
+        let versions = try get("versions")?["Versions"] as? [[String: Any]] ?? []
+        return Set(versions.compactMap { ($0["Version"] as? String).flatMap { Int($0) } })
+    }
+
+    private func configuration(_ manifest: Manifest) -> [String: Any] {
+        var concurrency: [String: Any] = [
+            "keepAliveSeconds": manifest.keepAliveSeconds, "queue": manifest.queue,
+            "queueWaitSeconds": manifest.queueWaitSeconds,
+        ]
+        if let max = manifest.workersMax { concurrency["max"] = max }
+        return [
+            "Runtime": manifest.runtime, "Handler": manifest.handler, "MemorySize": manifest.memorySize,
+            "Timeout": manifest.timeout, "Description": manifest.description,
+            "Environment": ["Variables": manifest.environment], "HearthConcurrency": concurrency,
+        ]
+    }
+
+    private func create(_ manifest: Manifest, _ zip: [UInt8]) throws {
+        var body = configuration(manifest)
+        body["FunctionName"] = name
+        body["Role"] = "arn:aws:iam::000000000000:role/hearth"
+        body["Code"] = ["ZipFile": Data(zip).base64EncodedString()]
+        try expect(client.call("POST", "/2015-03-31/functions", body: encode(body)), 201)
+    }
+
+    private func setReserved(_ reserved: Int?) throws {
+        if let reserved {
+            try expect(
+                client.call(
+                    "PUT", "/2017-10-31/functions/\(name)/concurrency",
+                    body: encode(["ReservedConcurrentExecutions": reserved])), 200)
+        } else {
+            try expect(client.call("DELETE", "/2017-10-31/functions/\(name)/concurrency"), 204)
+        }
+    }
+
+    /// The error of an init as its author wants to read it: message and traceback.
+    private func explain(_ response: APIClient.Response, _ version: Int) -> String {
+        guard let error = object(response)["error"] as? [String: Any] else { return response.message }
+        let trace = (error["stackTrace"] ?? error["trace"]) as? [String] ?? []
+        let kind = error["errorType"] as? String ?? "Error"
+        let message = error["errorMessage"] as? String ?? ""
+        return "version \(version) of \(name) cannot start, traffic stays where it was\n\(kind): \(message)\n"
+            + trace.joined(separator: trace.first?.hasSuffix("\n") == true ? "" : "\n")
+    }
+}

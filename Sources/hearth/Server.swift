@@ -1,0 +1,122 @@
+import Admin
+import Base
+import Catalog
+import Config
+import Crypto
+import Foundation
+import Invoker
+import LambdaAPI
+import Net
+import SigV4
+import UV
+
+/// Wires the modules into one running Hearth. Lives on the main thread, which is the loop's.
+final class Server {
+    let config: RuntimeConfig
+    let data: DataDirectory
+    let credentials: Credentials
+    private let loop: Loop
+    private let catalog: Catalog
+    private let invoker: Invoker
+    private let admin: AdminService
+    private let front: HTTPListener
+    private let api: HTTPListener
+    private var signals: [SignalWatcher] = []
+    private var isStopping = false
+
+    init(config: RuntimeConfig) throws {
+        self.config = config
+        // Absolute, because workers run in other directories.
+        data = DataDirectory(path: URL(fileURLWithPath: config.data).standardizedFileURL.path)
+        try data.prepare()
+        signal(SIGPIPE, SIG_IGN)
+        catalog = try Catalog(directory: data.path)
+        let credentials = try data.makeCredentials()
+        self.credentials = credentials
+        let loop = try Loop()
+        self.loop = loop
+        let store = CodeStore(
+            catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region)
+        var settings = InvokerSettings()
+        settings.concurrencyMax = config.concurrency
+        settings.workersMax = config.workers
+        settings.logBytesPerFunction = config.logBytes
+        let seed = randomBytes(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        invoker = Invoker(loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: settings, seed: seed)
+        admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
+        let secret = credentials.secretAccessKey
+        let apiBase = "http://\(config.api)"
+        let control = LambdaControl(
+            catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
+            codeLocation: { apiBase + AdminService.codePath(digest: $0, secret: secret) })
+        let lambda = LambdaService(invoker: invoker, control: control)
+        let functionURLs = FunctionURLService(
+            invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:")
+        var timeouts = HTTPTimeouts()
+        timeouts.head = UInt64(config.headTimeout)
+        timeouts.body = UInt64(config.bodyTimeout)
+        timeouts.keepAlive = UInt64(config.keepAlive)
+        front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
+        api = try Self.listen(
+            config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
+            config.connections)
+        functionURLs.port = front.address.port
+        let box = LoopBound(invoker, on: loop)
+        catalog.onChange { [remote = loop.remote] snapshot in
+            remote.post { box.wrapped.adopt(snapshot) }
+        }
+    }
+
+    private static func listen(
+        _ address: ListenAddress, _ service: any HTTPService, _ loop: Loop, _ timeouts: HTTPTimeouts, _ connectionsMax: Int
+    ) throws -> HTTPListener {
+        do throws(UVError) {
+            return try HTTPListener(
+                loop: loop, host: address.host, port: address.port, service: service, timeouts: timeouts,
+                connectionsMax: connectionsMax)
+        } catch {
+            let hint =
+                error.isAddressInUse
+                ? "is in use: stop what uses it, or choose another in runtime.toml" : "cannot be used (\(error))"
+            throw Failure("the address \(address) \(hint)")
+        }
+    }
+
+    /// Where it listens now, with the ports that the kernel chose.
+    var endpoints: DataDirectory.Endpoints {
+        func text(_ listener: HTTPListener) -> String {
+            ListenAddress(host: listener.address.host, port: listener.address.port).description
+        }
+        return DataDirectory.Endpoints(pid: getpid(), front: text(front), api: text(api), region: config.region)
+    }
+
+    /// Runs until a signal ends it; `start` is called on another thread when the listeners answer.
+    func run(_ start: @escaping @Sendable () -> Bool) throws {
+        try data.write(endpoints)
+        for number in [SIGTERM, SIGINT] {
+            signals.append(try SignalWatcher(loop: loop, signal: number) { [unowned self] in stop() })
+        }
+        let box = LoopBound(admin, on: loop)
+        let remote = loop.remote
+        Thread.detachNewThread {
+            let isReady = start()
+            remote.post { box.wrapped.isDeployed = isReady }
+        }
+        // The listeners alone keep the loop running.
+        loop.run()
+        data.removeEndpoints()
+    }
+
+    /// Stops taking connections, lets what runs end, then stops the workers. A second signal ends it at once.
+    private func stop() {
+        if isStopping {
+            invoker.killAll()
+            return loop.stop()
+        }
+        isStopping = true
+        FileHandle.standardError.write(Data("hearth: stopping: running invocations may end, a second signal kills\n".utf8))
+        front.drain {}
+        api.drain {}
+        invoker.stop { [unowned self] in loop.stop() }
+    }
+}

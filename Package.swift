@@ -39,6 +39,7 @@ let settings: [SwiftSetting] = [
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
+    ("HTTP", ["Base", "HTTP"]),
 ]
 
 let package = Package(

@@ -46,7 +46,7 @@ package final class AdminService: HTTPService {
         if Self.isHealthz(request.path) { return request.connection.respond(200, text: "ok\n") }
         let parts = request.path.split(separator: UInt8(ascii: "/")).dropFirst().map { part in
             let raw = UnsafeRawBufferPointer(rebasing: part)
-            return String(decoding: percentDecode(raw) ?? Array(raw), as: UTF8.self)
+            return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         }
         let connection = request.connection
         switch (request.head.method, parts.first ?? "", parts.count) {

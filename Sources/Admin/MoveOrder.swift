@@ -1,4 +1,3 @@
-internal import Base
 internal import HTTP
 
 /// `{"alias": "live", "version": 3, "provisioned": 2}`: what a promotion or a rollback is asked for.
@@ -10,15 +9,14 @@ struct MoveOrder {
 
     init(_ body: UnsafeRawBufferPointer) {
         guard JSONCheck.validate(body) == nil else { return }
-        JSONText.forEachMember(of: body) { name, value in
-            switch String(decoding: name, as: UTF8.self) {
-            case "alias":
-                let text = ByteBuffer(capacity: 16)
-                JSONText.appendDecoded(value, to: text)
-                if JSONText.kind(of: value) == .string { alias = text.string }
-            case "version": version = Int(String(decoding: value, as: UTF8.self))
-            case "provisioned":
-                provisioned = Int(String(decoding: value, as: UTF8.self)).map { min(max(0, $0), 1000) }
+        guard let members = JSONMembers(body) else { return }
+        for member in members {
+            let value = member.value.range.slice(body)
+            switch member.name.string(body) {
+            case "alias" where member.value.kind == .string:
+                alias = JSONText.decode(value).map { String(decoding: $0, as: UTF8.self) } ?? alias
+            case "version": version = JSONText.integer(value)
+            case "provisioned": provisioned = JSONText.integer(value).map { min(max(0, $0), 1000) }
             default: break
             }
         }

@@ -21,7 +21,7 @@ indirect enum Report {
             out.append("{")
             for (index, member) in members.enumerated() {
                 if index > 0 { out.append(",") }
-                JSONText.appendString(member.0, to: out)
+                out.append(jsonString: member.0)
                 out.append(":")
                 member.1.write(to: out)
             }
@@ -33,7 +33,7 @@ indirect enum Report {
                 element.write(to: out)
             }
             out.append("]")
-        case .text(let text): JSONText.appendString(text, to: out)
+        case .text(let text): out.append(jsonString: text)
         case .number(let value): out.append(value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value))
         case .bool(let value): out.append(value ? "true" : "false")
         case .null: out.append("null")

@@ -82,6 +82,7 @@ package final class ByteBuffer {
         end += text.utf8CodeUnitCount
     }
 
+    @_disfavoredOverload
     package func append(_ text: String) {
         var text = text
         text.withUTF8 { append(UnsafeRawBufferPointer($0)) }

@@ -1,215 +1,227 @@
-/// What is wrong with a JSON text, and where.
-package struct JSONFault: Error, Equatable {
+/// Where a text stops being JSON, and why.
+package struct JSONFault: Equatable, Sendable {
+    /// The offset of the first byte that cannot stand where it is; the text's length when it ends too early.
     package let offset: Int
+    /// One sentence.
     package let reason: StaticString
 
     package static func == (a: JSONFault, b: JSONFault) -> Bool {
-        a.offset == b.offset && a.reason.description == b.reason.description
+        a.offset == b.offset && "\(a.reason)" == "\(b.reason)"
     }
 }
 
-/// Checks that bytes are one JSON text (RFC 8259) in valid UTF-8, without building anything and without recursion.
+/// Tells whether bytes are one JSON text (RFC 8259), without building anything.
+///
+/// Strict: well-formed UTF-8 without a byte order mark, no trailing comma, no text behind the value. Lone
+/// surrogates in \u escapes pass (RFC 8259 §8.2 leaves them open, and Lambda's clients send them); duplicate
+/// names pass too.
 package enum JSONCheck {
-    /// - Parameter depthMax: how deep arrays and objects may nest (a parser that recurses is behind us).
-    /// - Returns: the first fault, or nil.
+    /// nil for a JSON text; arrays and objects may be nested `depthMax` deep. No recursion.
     package static func validate(_ bytes: UnsafeRawBufferPointer, depthMax: Int = 512) -> JSONFault? {
-        var checker = Checker(bytes: bytes, depthMax: depthMax)
-        do throws(JSONFault) {
-            try checker.run()
-            return nil
-        } catch {
-            return error
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
+            return JSONFault(offset: 0, reason: "The text is empty.")
+        }
+        let depthMax = max(depthMax, 0)
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: depthMax + 1) { stack in
+            var walk = JSONWalk(base: base, end: bytes.count)
+            return walk.run(stack, depthMax)
         }
     }
+}
 
-    private struct Checker {
-        let bytes: UnsafeRawBufferPointer
-        let depthMax: Int
-        var at = 0
-        /// One bit a level: set for an object.
-        var kinds: [Bool] = []
+/// The walk over one text: a cursor, and the closing brackets that are due, kept on a stack of bytes.
+private struct JSONWalk {
+    let base: UnsafePointer<UInt8>
+    let end: Int
+    var at = 0
+    var reason: StaticString = ""
 
-        func fault(_ reason: StaticString) -> JSONFault { JSONFault(offset: at, reason: reason) }
+    init(base: UnsafePointer<UInt8>, end: Int) {
+        self.base = base
+        self.end = end
+    }
 
-        mutating func skipSpace() {
-            while at < bytes.count, bytes[at] == 32 || bytes[at] == 10 || bytes[at] == 13 || bytes[at] == 9 { at += 1 }
-        }
-
-        mutating func run() throws(JSONFault) {
+    /// Where a value starts, what comes behind one, until the stack is empty.
+    mutating func run(_ stack: UnsafeMutableBufferPointer<UInt8>, _ depthMax: Int) -> JSONFault? {
+        var depth = 0
+        while true {
+            // a value is due at `at`
             skipSpace()
-            while true {
-                // A value is expected here.
-                guard at < bytes.count else { throw fault("the text ends where a value should be") }
-                switch bytes[at] {
-                case UInt8(ascii: "{"):
-                    try open(object: true)
-                    skipSpace()
-                    if at < bytes.count, bytes[at] == UInt8(ascii: "}") { break }
-                    try key()
+            guard at < end else { return fault("The text ends where a value is due.") }
+            let byte = base[at]
+            if byte == UInt8(ascii: "{") || byte == UInt8(ascii: "[") {
+                guard depth < depthMax else { return fault("Arrays and objects are nested too deeply.") }
+                stack[depth] = byte &+ 2  // "]" is "[" + 2, "}" is "{" + 2
+                depth &+= 1
+                at &+= 1
+                skipSpace()
+                guard at < end, base[at] == byte &+ 2 else {
+                    if byte == UInt8(ascii: "{"), !name() { return fault(reason) }
                     continue
-                case UInt8(ascii: "["):
-                    try open(object: false)
-                    skipSpace()
-                    if at < bytes.count, bytes[at] == UInt8(ascii: "]") { break }
-                    continue
-                default: try scalar()
                 }
-                // A value (or nothing, in an empty container) has ended: what follows?
-                if try afterValue() { return }
+                depth &-= 1
+                at &+= 1
+            } else if !scalar(byte) {
+                return fault(reason)
             }
-        }
-
-        mutating func open(object: Bool) throws(JSONFault) {
-            guard kinds.count < depthMax else { throw fault("the text nests too deep") }
-            kinds.append(object)
-            at += 1
-        }
-
-        /// True at the end of the text; else a value is next.
-        mutating func afterValue() throws(JSONFault) -> Bool {
+            // behind a value: close what is closed, then a comma brings the next
             while true {
                 skipSpace()
-                guard let isObject = kinds.last else {
-                    guard at == bytes.count else { throw fault("something follows the value") }
-                    return true
+                if depth == 0 {
+                    return at == end ? nil : fault("There is text behind the JSON value.")
                 }
-                guard at < bytes.count else { throw fault("the text ends inside an array or object") }
-                switch bytes[at] {
-                case UInt8(ascii: ","):
-                    at += 1
-                    skipSpace()
-                    if isObject { try key() }
-                    return false
-                case UInt8(ascii: "}") where isObject, UInt8(ascii: "]") where !isObject:
-                    at += 1
-                    kinds.removeLast()
-                default: throw fault("a comma or the end of the array or object should be here")
+                guard at < end else { return fault("The text ends inside an array or object.") }
+                let due = stack[depth &- 1]
+                if base[at] == UInt8(ascii: ",") {
+                    at &+= 1
+                    if due == UInt8(ascii: "}") {
+                        skipSpace()
+                        if !name() { return fault(reason) }
+                    }
+                    break
                 }
-            }
-        }
-
-        mutating func key() throws(JSONFault) {
-            guard at < bytes.count, bytes[at] == UInt8(ascii: "\"") else { throw fault("a name in quotes should be here") }
-            try string()
-            skipSpace()
-            guard at < bytes.count, bytes[at] == UInt8(ascii: ":") else { throw fault("a colon should be here") }
-            at += 1
-            skipSpace()
-        }
-
-        mutating func scalar() throws(JSONFault) {
-            switch bytes[at] {
-            case UInt8(ascii: "\""): try string()
-            case UInt8(ascii: "t"): try word("true")
-            case UInt8(ascii: "f"): try word("false")
-            case UInt8(ascii: "n"): try word("null")
-            default: try number()
-            }
-        }
-
-        mutating func word(_ text: StaticString) throws(JSONFault) {
-            guard bytes.count - at >= text.utf8CodeUnitCount else { throw fault("a value should be here") }
-            for i in 0..<text.utf8CodeUnitCount where bytes[at + i] != text.utf8Start[i] {
-                throw fault("a value should be here")
-            }
-            at += text.utf8CodeUnitCount
-        }
-
-        mutating func digits() -> Int {
-            let start = at
-            while at < bytes.count, bytes[at] >= 48, bytes[at] <= 57 { at += 1 }
-            return at - start
-        }
-
-        mutating func number() throws(JSONFault) {
-            let start = at
-            if bytes[at] == UInt8(ascii: "-") { at += 1 }
-            let first = at < bytes.count ? bytes[at] : 0
-            let count = digits()
-            guard count > 0 else {
-                at = start
-                throw fault("a value should be here")
-            }
-            guard count == 1 || first != 48 else { throw fault("a number begins with zero") }
-            if at < bytes.count, bytes[at] == UInt8(ascii: ".") {
-                at += 1
-                guard digits() > 0 else { throw fault("a digit should follow the point") }
-            }
-            if at < bytes.count, bytes[at] | 0x20 == UInt8(ascii: "e") {
-                at += 1
-                if at < bytes.count, bytes[at] == UInt8(ascii: "+") || bytes[at] == UInt8(ascii: "-") { at += 1 }
-                guard digits() > 0 else { throw fault("a digit should follow the exponent") }
-            }
-        }
-
-        mutating func string() throws(JSONFault) {
-            at += 1
-            while at < bytes.count {
-                let byte = bytes[at]
-                if byte == UInt8(ascii: "\"") {
-                    at += 1
-                    return
+                guard base[at] == due else {
+                    return fault(
+                        due == UInt8(ascii: "}")
+                            ? "Behind a member of an object must be a comma or a closing brace."
+                            : "Behind an element of an array must be a comma or a closing bracket.")
                 }
-                if byte == UInt8(ascii: "\\") {
-                    try escape()
-                } else if byte < 32 {
-                    throw fault("a control character stands in a string")
-                } else if byte < 128 {
-                    at += 1
-                } else {
-                    let length = UTF8Check.length(bytes, at)
-                    guard length > 0 else { throw fault("the text is not UTF-8") }
-                    at += length
-                }
+                depth &-= 1
+                at &+= 1
             }
-            throw fault("a string does not end")
-        }
-
-        mutating func escape() throws(JSONFault) {
-            guard at + 1 < bytes.count else { throw fault("a string does not end") }
-            if bytes[at + 1] == UInt8(ascii: "u") {
-                guard at + 5 < bytes.count, (2...5).allSatisfy({ hexDigit(bytes[at + $0]) != nil }) else {
-                    throw fault("an escape is not four hexadecimal digits")
-                }
-                at += 6
-                return
-            }
-            guard #""\/bfnrt"#.utf8.contains(bytes[at + 1]) else { throw fault("an unknown escape") }
-            at += 2
-        }
-    }
-}
-
-/// Well-formed UTF-8 (Unicode 15, table 3-7).
-package enum UTF8Check {
-    /// Length of the sequence at `at` (its first byte is above 127), or 0 when it is not well formed.
-    static func length(_ bytes: UnsafeRawBufferPointer, _ at: Int) -> Int {
-        func continues(_ offset: Int, _ low: UInt8 = 0x80, _ high: UInt8 = 0xBF) -> Bool {
-            at + offset < bytes.count && bytes[at + offset] >= low && bytes[at + offset] <= high
-        }
-        switch bytes[at] {
-        case 0xC2...0xDF: return continues(1) ? 2 : 0
-        case 0xE0: return continues(1, 0xA0) && continues(2) ? 3 : 0
-        case 0xED: return continues(1, 0x80, 0x9F) && continues(2) ? 3 : 0
-        case 0xE1...0xEF: return continues(1) && continues(2) ? 3 : 0
-        case 0xF0: return continues(1, 0x90) && continues(2) && continues(3) ? 4 : 0
-        case 0xF1...0xF3: return continues(1) && continues(2) && continues(3) ? 4 : 0
-        case 0xF4: return continues(1, 0x80, 0x8F) && continues(2) && continues(3) ? 4 : 0
-        default: return 0
         }
     }
 
-    package static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        var at = 0
-        while at < bytes.count {
-            if bytes[at] < 128 {
-                at += 1
-                continue
+    private func fault(_ reason: StaticString) -> JSONFault { JSONFault(offset: at, reason: reason) }
+
+    private mutating func fail(_ why: StaticString) -> Bool {
+        reason = why
+        return false
+    }
+
+    @inline(__always)
+    private mutating func skipSpace() {
+        while at < end {
+            let byte = base[at]
+            guard byte <= 0x20, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { return }
+            at &+= 1
+        }
+    }
+
+    /// A member's name and the colon behind it.
+    @inline(__always)
+    private mutating func name() -> Bool {
+        guard at < end, base[at] == UInt8(ascii: "\"") else {
+            return fail("A member's name must be a string.")
+        }
+        guard string() else { return false }
+        skipSpace()
+        guard at < end, base[at] == UInt8(ascii: ":") else {
+            return fail("Behind a member's name must be a colon.")
+        }
+        at &+= 1
+        return true
+    }
+
+    @inline(__always)
+    private mutating func scalar(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "\""): string()
+        case UInt8(ascii: "-"), 0x30...0x39: number()
+        case UInt8(ascii: "t"): literal("true")
+        case UInt8(ascii: "f"): literal("false")
+        case UInt8(ascii: "n"): literal("null")
+        default: fail("A value must be an object, an array, a string, a number, true, false or null.")
+        }
+    }
+
+    private mutating func literal(_ text: StaticString) -> Bool {
+        for expected in 0..<text.utf8CodeUnitCount {
+            guard at < end, base[at] == text.utf8Start[expected] else {
+                return fail("A word other than true, false and null must be a string.")
             }
-            let length = length(bytes, at)
-            if length == 0 { return false }
-            at += length
+            at &+= 1
         }
         return true
+    }
+
+    /// RFC 8259 §7; `at` is at the opening quotation mark.
+    private mutating func string() -> Bool {
+        at &+= 1
+        while at < end {
+            while end &- at >= 8 {
+                let word = Word.load(base + at)
+                let special = Word.below(word, 0x20) | Word.holds(word, 0x22) | Word.holds(word, 0x5C)
+                if (special | word) & Word.highBits != 0 { break }
+                at &+= 8
+            }
+            guard at < end else { break }
+            let byte = base[at]
+            if byte >= 0x80 {
+                let length = UTF8Sequence.length(base, at, end)
+                guard length > 0 else { return fail("A string must be well-formed UTF-8.") }
+                at &+= length
+            } else if byte == UInt8(ascii: "\"") {
+                at &+= 1
+                return true
+            } else if byte == UInt8(ascii: "\\") {
+                guard escape() else { return false }
+            } else if byte < 0x20 {
+                return fail("A control character in a string must be escaped.")
+            } else {
+                at &+= 1
+            }
+        }
+        return fail("The text ends inside a string.")
+    }
+
+    private mutating func escape() -> Bool {
+        at &+= 1
+        guard at < end else { return fail("The text ends inside a string.") }
+        switch base[at] {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
+            UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
+            at &+= 1
+            return true
+        case UInt8(ascii: "u"):
+            at &+= 1
+            for _ in 0..<4 {
+                guard at < end else { return fail("The text ends inside a string.") }
+                guard hexValue(base[at]) != nil else {
+                    return fail("Behind \\u must be four hexadecimal digits.")
+                }
+                at &+= 1
+            }
+            return true
+        default:
+            return fail("Behind a backslash must be one of \" \\ / b f n r t u.")
+        }
+    }
+
+    /// RFC 8259 §6: no plus in front, no zeros in front, digits on both sides of the point.
+    private mutating func number() -> Bool {
+        if base[at] == UInt8(ascii: "-") { at &+= 1 }
+        if at < end, base[at] == 0x30 {
+            at &+= 1
+        } else {
+            guard digits() else { return fail("A number must have a digit here.") }
+        }
+        if at < end, base[at] == UInt8(ascii: ".") {
+            at &+= 1
+            guard digits() else { return fail("A number must have a digit behind its point.") }
+        }
+        if at < end, base[at] | 0x20 == UInt8(ascii: "e") {
+            at &+= 1
+            if at < end, base[at] == UInt8(ascii: "+") || base[at] == UInt8(ascii: "-") { at &+= 1 }
+            guard digits() else { return fail("A number must have a digit in its exponent.") }
+        }
+        return true
+    }
+
+    @inline(__always)
+    private mutating func digits() -> Bool {
+        let start = at
+        while at < end, base[at] &- 0x30 < 10 { at &+= 1 }
+        return at > start
     }
 }

@@ -1,204 +1,169 @@
 package import Base
+import Glibc
 
-/// Reads and writes pieces of JSON text without building trees. What is read must have passed `JSONCheck`.
+/// The text of JSON strings and numbers: to bytes and back.
 package enum JSONText {
-    package enum Kind: Sendable { case string, number, object, array, bool, null }
-
-    package static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool { UTF8Check.isValid(bytes) }
-
-    package static func kind(of value: UnsafeRawBufferPointer) -> Kind {
-        switch value.first {
-        case UInt8(ascii: "\""): .string
-        case UInt8(ascii: "{"): .object
-        case UInt8(ascii: "["): .array
-        case UInt8(ascii: "t"), UInt8(ascii: "f"): .bool
-        case UInt8(ascii: "n"): .null
-        default: .number
-        }
-    }
-
-    /// Calls `body` with each member of the object in `text`: the name between its quotes, still escaped, and the value.
-    /// False when `text` is not an object.
-    @discardableResult
-    package static func forEachMember(
-        of text: UnsafeRawBufferPointer,
-        _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
-    ) -> Bool {
-        var at = skipSpace(text, 0)
-        guard at < text.count, text[at] == UInt8(ascii: "{") else { return false }
-        at = skipSpace(text, at + 1)
-        while at < text.count, text[at] == UInt8(ascii: "\"") {
-            let nameEnd = endOfString(text, at)
-            let name = UnsafeRawBufferPointer(rebasing: text[at + 1..<max(at + 1, nameEnd - 1)])
-            at = skipSpace(text, nameEnd)
-            at = skipSpace(text, at + 1)
-            let valueEnd = endOfValue(text, at)
-            guard valueEnd > at else { return false }
-            body(name, UnsafeRawBufferPointer(rebasing: text[at..<valueEnd]))
-            at = skipSpace(text, valueEnd)
-            guard at < text.count, text[at] == UInt8(ascii: ",") else { break }
-            at = skipSpace(text, at + 1)
+    /// Appends the characters of a string, given as between its quotation marks, with its escapes undone.
+    ///
+    /// A surrogate without its partner becomes U+FFFD. False when an escape is malformed, which `JSONCheck`
+    /// excludes; what is before it has been appended then.
+    package static func decode(_ raw: UnsafeRawBufferPointer, into buffer: ByteBuffer) -> Bool {
+        guard let base = raw.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return true }
+        var at = 0
+        while at < raw.count {
+            let backslash = memchr(base + at, Int32(UInt8(ascii: "\\")), raw.count - at)
+            let next =
+                backslash.map { UnsafePointer($0.assumingMemoryBound(to: UInt8.self)) - base } ?? raw.count
+            buffer.append(UnsafeRawBufferPointer(start: base + at, count: next - at))
+            at = next
+            if at < raw.count {
+                guard let length = decodeEscape(base + at, raw.count - at, into: buffer) else { return false }
+                at += length
+            }
         }
         return true
     }
 
-    /// Calls `body` with each element of the array in `text`; false when `text` is not an array.
-    @discardableResult
-    package static func forEachElement(
-        of text: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void
-    ) -> Bool {
-        var at = skipSpace(text, 0)
-        guard at < text.count, text[at] == UInt8(ascii: "[") else { return false }
-        at = skipSpace(text, at + 1)
-        while at < text.count, text[at] != UInt8(ascii: "]") {
-            let end = endOfValue(text, at)
-            guard end > at else { return false }
-            body(UnsafeRawBufferPointer(rebasing: text[at..<end]))
-            at = skipSpace(text, end)
-            guard at < text.count, text[at] == UInt8(ascii: ",") else { break }
-            at = skipSpace(text, at + 1)
+    /// The same as an array; nil when an escape is malformed.
+    package static func decode(_ raw: UnsafeRawBufferPointer) -> [UInt8]? {
+        guard raw.contains(UInt8(ascii: "\\")) else { return Array(raw) }
+        let buffer = ByteBuffer(capacity: raw.count)
+        return decode(raw, into: buffer) ? Array(buffer.bytes) : nil
+    }
+
+    /// Whether a string, given as between its quotation marks, is `text`.
+    package static func equals(_ raw: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        let wanted = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        // an escape is never shorter than what it stands for
+        guard raw.count >= wanted.count else { return false }
+        guard raw.contains(UInt8(ascii: "\\")) else { return raw.elementsEqual(wanted) }
+        return decode(raw)?.elementsEqual(wanted) ?? false
+    }
+
+    /// The integer that a number spells without point and exponent; nil for other numbers and beyond 64 bits.
+    package static func integer(_ raw: UnsafeRawBufferPointer) -> Int? {
+        guard let first = raw.first, first != UInt8(ascii: "+") else { return nil }
+        return Int(String(decoding: raw, as: UTF8.self))
+    }
+
+    // MARK: escapes
+
+    /// Appends what the escape at `at` stands for; how many bytes it takes, or nil when it is malformed.
+    private static func decodeEscape(
+        _ at: UnsafePointer<UInt8>, _ count: Int, into buffer: ByteBuffer
+    ) -> Int? {
+        guard count >= 2 else { return nil }
+        switch at[1] {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): buffer.append(at[1])
+        case UInt8(ascii: "b"): buffer.append(0x08)
+        case UInt8(ascii: "f"): buffer.append(0x0C)
+        case UInt8(ascii: "n"): buffer.append(0x0A)
+        case UInt8(ascii: "r"): buffer.append(0x0D)
+        case UInt8(ascii: "t"): buffer.append(0x09)
+        case UInt8(ascii: "u"): return decodeUnicode(at, count, into: buffer)
+        default: return nil
         }
-        return true
+        return 2
     }
 
-    private static func skipSpace(_ text: UnsafeRawBufferPointer, _ from: Int) -> Int {
-        var at = from
-        while at < text.count, text[at] == 32 || text[at] == 10 || text[at] == 13 || text[at] == 9 { at += 1 }
-        return at
-    }
-
-    /// `at` is on the opening quote; returns the offset behind the closing one.
-    private static func endOfString(_ text: UnsafeRawBufferPointer, _ from: Int) -> Int {
-        var at = from + 1
-        while at < text.count {
-            if text[at] == UInt8(ascii: "\"") { return at + 1 }
-            at += text[at] == UInt8(ascii: "\\") ? 2 : 1
-        }
-        return text.count
-    }
-
-    private static func endOfValue(_ text: UnsafeRawBufferPointer, _ from: Int) -> Int {
-        guard from < text.count else { return from }
-        switch text[from] {
-        case UInt8(ascii: "\""): return endOfString(text, from)
-        case UInt8(ascii: "{"), UInt8(ascii: "["):
-            var depth = 0
-            var at = from
-            while at < text.count {
-                switch text[at] {
-                case UInt8(ascii: "\""):
-                    at = endOfString(text, at)
-                    continue
-                case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
-                case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                    depth -= 1
-                    if depth == 0 { return at + 1 }
-                default: break
-                }
-                at += 1
+    /// RFC 8259 §7: above U+FFFF, two escapes make one character.
+    private static func decodeUnicode(
+        _ at: UnsafePointer<UInt8>, _ count: Int, into buffer: ByteBuffer
+    ) -> Int? {
+        guard let unit = hexUnit(at, count) else { return nil }
+        var scalar = unit
+        var length = 6
+        if 0xD800...0xDFFF ~= unit {
+            scalar = 0xFFFD
+            if unit < 0xDC00, let low = hexUnit(at + 6, count - 6), 0xDC00...0xDFFF ~= low {
+                scalar = 0x1_0000 + (unit - 0xD800) << 10 + (low - 0xDC00)
+                length = 12
             }
-            return text.count
-        default:
-            var at = from
-            while at < text.count, !",}] \n\r\t".utf8.contains(text[at]) { at += 1 }
-            return at
         }
+        buffer.commit(UTF8Sequence.write(scalar, to: buffer.reserve(4)))
+        return length
     }
 
-    /// Appends what the JSON string `value` (quotes included) stands for. Lone surrogates become U+FFFD.
-    package static func appendDecoded(_ value: UnsafeRawBufferPointer, to out: ByteBuffer) {
-        var at = 1
-        let end = value.count - 1
-        while at < end {
-            var run = at
-            while run < end, value[run] != UInt8(ascii: "\\") { run += 1 }
-            out.append(UnsafeRawBufferPointer(rebasing: value[at..<run]))
-            at = run
-            guard at + 1 < end else { return }
-            switch value[at + 1] {
-            case UInt8(ascii: "n"): out.append(UInt8(10))
-            case UInt8(ascii: "t"): out.append(UInt8(9))
-            case UInt8(ascii: "r"): out.append(UInt8(13))
-            case UInt8(ascii: "b"): out.append(UInt8(8))
-            case UInt8(ascii: "f"): out.append(UInt8(12))
-            case UInt8(ascii: "u"):
-                at = appendEscapedScalar(value, at, end, to: out)
-                continue
-            case let other: out.append(other)
-            }
-            at += 2
-        }
-    }
-
-    private static func codeUnit(_ value: UnsafeRawBufferPointer, _ at: Int, _ end: Int) -> UInt32? {
-        guard at + 6 <= end, value[at] == UInt8(ascii: "\\"), value[at + 1] == UInt8(ascii: "u") else { return nil }
+    /// The code unit of the escape \uXXXX at `at`; nil when there is none.
+    private static func hexUnit(_ at: UnsafePointer<UInt8>, _ count: Int) -> UInt32? {
+        guard count >= 6, at[0] == UInt8(ascii: "\\"), at[1] == UInt8(ascii: "u") else { return nil }
         var unit: UInt32 = 0
         for i in 2..<6 {
-            guard let digit = hexDigit(value[at + i]) else { return nil }
+            guard let digit = hexValue(at[i]) else { return nil }
             unit = unit << 4 | UInt32(digit)
         }
         return unit
     }
+}
 
-    private static func appendEscapedScalar(
-        _ value: UnsafeRawBufferPointer, _ at: Int, _ end: Int, to out: ByteBuffer
-    ) -> Int {
-        guard let unit = codeUnit(value, at, end) else { return end }
-        var code = unit
-        var next = at + 6
-        if unit >= 0xD800, unit < 0xDC00, let low = codeUnit(value, next, end), low >= 0xDC00, low < 0xE000 {
-            code = 0x10000 + (unit - 0xD800) << 10 + (low - 0xDC00)
-            next += 6
-        }
-        let scalar = Unicode.Scalar(code) ?? "\u{FFFD}"
-        for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter { out.append(byte) }
-        return next
+extension ByteBuffer {
+    /// Appends `bytes` as a JSON string with its quotation marks: `"`, `\` and controls escaped, U+FFFD in
+    /// place of what is not UTF-8.
+    package func append(jsonString bytes: UnsafeRawBufferPointer) {
+        append(UInt8(ascii: "\""))
+        appendJSONCharacters(bytes)
+        append(UInt8(ascii: "\""))
     }
 
-    /// Appends `bytes` as a JSON string in quotes; what is not UTF-8 becomes U+FFFD.
-    package static func appendString(_ bytes: UnsafeRawBufferPointer, to out: ByteBuffer) {
-        out.append(UInt8(ascii: "\""))
-        var at = 0
-        while at < bytes.count {
-            var run = at
-            while run < bytes.count, bytes[run] >= 32, bytes[run] < 128, bytes[run] != 34, bytes[run] != 92 { run += 1 }
-            if run > at {
-                out.append(UnsafeRawBufferPointer(rebasing: bytes[at..<run]))
-                at = run
-                continue
-            }
-            at += appendSpecial(bytes, at, to: out)
-        }
-        out.append(UInt8(ascii: "\""))
-    }
-
-    package static func appendString(_ text: String, to out: ByteBuffer) {
+    package func append(jsonString text: String) {
         var text = text
-        text.withUTF8 { appendString(UnsafeRawBufferPointer($0), to: out) }
+        text.withUTF8 { append(jsonString: UnsafeRawBufferPointer($0)) }
     }
 
-    /// One character that cannot stand as it is, or one beyond ASCII; returns how many bytes it took.
-    private static func appendSpecial(_ bytes: UnsafeRawBufferPointer, _ at: Int, to out: ByteBuffer) -> Int {
-        switch bytes[at] {
-        case UInt8(ascii: "\""): out.append(#"\""#)
-        case UInt8(ascii: "\\"): out.append(#"\\"#)
-        case 10: out.append(#"\n"#)
-        case 13: out.append(#"\r"#)
-        case 9: out.append(#"\t"#)
-        case let byte where byte < 128:
-            let digits: StaticString = "0123456789abcdef"
-            out.append(#"\u00"#)
-            out.append(digits.utf8Start[Int(byte >> 4)])
-            out.append(digits.utf8Start[Int(byte & 15)])
-        default:
-            let length = UTF8Check.length(bytes, at)
-            guard length > 0 else {
-                out.append("\u{FFFD}" as StaticString)
-                return 1
+    /// The same without the quotation marks: for a string that is put together from parts.
+    package func appendJSONCharacters(_ bytes: UnsafeRawBufferPointer) {
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
+        let end = bytes.count
+        var plainStart = 0
+        var at = 0
+        func flush() { append(UnsafeRawBufferPointer(start: base + plainStart, count: at - plainStart)) }
+        while at < end {
+            while end &- at >= 8 {
+                let word = Word.load(base + at)
+                let special = Word.below(word, 0x20) | Word.holds(word, 0x22) | Word.holds(word, 0x5C)
+                if (special | word) & Word.highBits != 0 { break }
+                at &+= 8
             }
-            out.append(UnsafeRawBufferPointer(rebasing: bytes[at..<at + length]))
-            return length
+            guard at < end else { break }
+            let byte = base[at]
+            if byte >= 0x80 {
+                let length = UTF8Sequence.length(base, at, end)
+                if length > 0 {
+                    at &+= length
+                    continue
+                }
+                flush()
+                append("\u{FFFD}" as StaticString)
+                at &+= UTF8Sequence.brokenLength(base, at, end)
+                plainStart = at
+            } else if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                flush()
+                appendEscape(byte)
+                at &+= 1
+                plainStart = at
+            } else {
+                at &+= 1
+            }
         }
-        return 1
+        flush()
+    }
+
+    private func appendEscape(_ byte: UInt8) {
+        let letter: UInt8
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"): letter = byte
+        case 0x08: letter = UInt8(ascii: "b")
+        case 0x0C: letter = UInt8(ascii: "f")
+        case 0x0A: letter = UInt8(ascii: "n")
+        case 0x0D: letter = UInt8(ascii: "r")
+        case 0x09: letter = UInt8(ascii: "t")
+        default:
+            append("\\u00" as StaticString)
+            append(byte < 0x10 ? UInt8(ascii: "0") : UInt8(ascii: "1"))
+            append(hexadecimal: UInt64(byte & 15))
+            return
+        }
+        append(UInt8(ascii: "\\"))
+        append(letter)
     }
 }

@@ -23,26 +23,26 @@ struct FunctionURLEvent {
     func write(to out: ByteBuffer) {
         let head = request.head
         out.append(#"{"version":"2.0","routeKey":"$default","rawPath":"#)
-        JSONText.appendString(rawPath, to: out)
+        out.append(jsonString: rawPath)
         out.append(#","rawQueryString":"#)
-        JSONText.appendString(request.query, to: out)
+        out.append(jsonString: request.query)
         writeCookies(to: out)
         writeHeaders(to: out)
         writeQuery(to: out)
         out.append(#","requestContext":{"accountId":"anonymous","apiId":""#)
         out.append(function)
         out.append(#"","domainName":"#)
-        JSONText.appendString(request.header("host") ?? UnsafeRawBufferPointer(start: nil, count: 0), to: out)
+        out.append(jsonString: request.header(.host) ?? UnsafeRawBufferPointer(start: nil, count: 0))
         out.append(#","domainPrefix":""#)
         out.append(function)
         out.append(#"","http":{"method":"#)
-        JSONText.appendString(request.slice(head.methodRange), to: out)
+        out.append(jsonString: request.slice(head.methodRange))
         out.append(#","path":"#)
-        JSONText.appendString(rawPath, to: out)
+        out.append(jsonString: rawPath)
         out.append(head.minorVersion == 0 ? #","protocol":"HTTP/1.0","sourceIp":""# : #","protocol":"HTTP/1.1","sourceIp":""#)
         out.append(request.connection.peerHost)
         out.append(#"","userAgent":"#)
-        JSONText.appendString(request.header("user-agent") ?? UnsafeRawBufferPointer(start: nil, count: 0), to: out)
+        out.append(jsonString: request.header(.userAgent) ?? UnsafeRawBufferPointer(start: nil, count: 0))
         out.append(#"},"requestId":""#)
         out.append(requestID)
         out.append(#"","routeKey":"$default","stage":"$default","time":""#)
@@ -75,7 +75,7 @@ struct FunctionURLEvent {
     private func value(_ index: Int) -> UnsafeRawBufferPointer { request.slice(request.head.headerValue(index)) }
 
     private func writeCookies(to out: ByteBuffer) {
-        guard request.head.header("cookie") != nil else { return }
+        guard request.head.header(.cookie) != nil else { return }
         out.append(#","cookies":["#)
         var isFirst = true
         for index in 0..<request.head.headerCount where equalsIgnoringCase(name(index), "cookie") {
@@ -84,7 +84,7 @@ struct FunctionURLEvent {
                 guard !cookie.isEmpty else { continue }
                 if !isFirst { out.append(",") }
                 isFirst = false
-                JSONText.appendString(cookie, to: out)
+                out.append(jsonString: cookie)
             }
         }
         out.append("]")
@@ -99,7 +99,7 @@ struct FunctionURLEvent {
         out.append(#"","x-forwarded-proto":"http","x-forwarded-prefix":"/"#)
         out.append(function)
         out.append(#"","x-amzn-trace-id":"#)
-        JSONText.appendString(traceID, to: out)
+        out.append(jsonString: traceID)
         for index in 0..<count {
             let name = name(index)
             if isOurs(name) || (0..<index).contains(where: { equalsIgnoringCase(self.name($0), name) }) { continue }
@@ -108,7 +108,7 @@ struct FunctionURLEvent {
             out.append(#"":"#)
             let repeats = (index + 1..<count).contains { equalsIgnoringCase(self.name($0), name) }
             guard repeats else {
-                JSONText.appendString(value(index), to: out)
+                out.append(jsonString: value(index))
                 continue
             }
             let joined = ByteBuffer()
@@ -116,7 +116,7 @@ struct FunctionURLEvent {
                 if other > index { joined.append(",") }
                 joined.append(value(other))
             }
-            JSONText.appendString(joined.bytes, to: out)
+            out.append(jsonString: joined.bytes)
         }
         out.append("}")
     }
@@ -152,9 +152,9 @@ struct FunctionURLEvent {
         out.append(#","queryStringParameters":{"#)
         for (index, pair) in pairs.enumerated() {
             if index > 0 { out.append(",") }
-            pair.name.withUnsafeBytes { JSONText.appendString($0, to: out) }
+            pair.name.withUnsafeBytes { out.append(jsonString: $0) }
             out.append(":")
-            pair.value.withUnsafeBytes { JSONText.appendString($0, to: out) }
+            pair.value.withUnsafeBytes { out.append(jsonString: $0) }
         }
         out.append("}")
     }
@@ -162,8 +162,8 @@ struct FunctionURLEvent {
     private func writeBody(to out: ByteBuffer) {
         guard !request.body.isEmpty else { return out.append(#","isBase64Encoded":false"#) }
         out.append(#","body":"#)
-        if isText(request.header("content-type")), JSONText.isUTF8(request.body) {
-            JSONText.appendString(request.body, to: out)
+        if isText(request.header(.contentType)), isUTF8(request.body) {
+            out.append(jsonString: request.body)
             out.append(#","isBase64Encoded":false"#)
         } else {
             out.append(UInt8(ascii: "\""))

@@ -14,9 +14,9 @@ struct FunctionURLResponse {
     private struct Parts {
         var status: Int?
         var isMalformed = false
-        var headers: UnsafeRawBufferPointer?
-        var cookies: UnsafeRawBufferPointer?
-        var body: UnsafeRawBufferPointer?
+        var headers: JSONValue?
+        var cookies: JSONValue?
+        var body: JSONValue?
         var isBase64 = false
     }
 
@@ -29,9 +29,9 @@ struct FunctionURLResponse {
         let parts = takeApart(payload)
         if parts.isMalformed { return sendMalformed() }
         guard let status = parts.status else {
-            guard JSONText.kind(of: payload) == .string else { return sendPlain(payload, type: "application/json") }
+            guard payload.first == UInt8(ascii: "\"") else { return sendPlain(payload, type: "application/json") }
             let text = ByteBuffer(capacity: payload.count)
-            JSONText.appendDecoded(payload, to: text)
+            _ = JSONText.decode(UnsafeRawBufferPointer(rebasing: payload[1..<payload.count - 1]), into: text)
             return sendPlain(text.bytes, type: "application/json")
         }
         let body = ByteBuffer(capacity: 16)
@@ -41,26 +41,25 @@ struct FunctionURLResponse {
 
     private func takeApart(_ payload: UnsafeRawBufferPointer) -> Parts {
         var parts = Parts()
-        guard payload.first == UInt8(ascii: "{") else { return parts }
-        JSONText.forEachMember(of: payload) { name, value in
+        guard let members = JSONMembers(payload) else { return parts }
+        for member in members {
+            let name = member.name.slice(payload)
             switch name.count {
-            case 10 where name.elementsEqual("statusCode".utf8):
-                parts.status = number(value)
+            case 10 where JSONText.equals(name, "statusCode"):
+                parts.status = number(member.value.range.slice(payload))
                 if parts.status.map({ (100...599).contains($0) }) != true { parts.isMalformed = true }
-            case 7 where name.elementsEqual("headers".utf8): parts.headers = value
-            case 7 where name.elementsEqual("cookies".utf8): parts.cookies = value
-            case 4 where name.elementsEqual("body".utf8): parts.body = value
-            case 15 where name.elementsEqual("isBase64Encoded".utf8): parts.isBase64 = value.first == UInt8(ascii: "t")
+            case 7 where JSONText.equals(name, "headers"): parts.headers = member.value
+            case 7 where JSONText.equals(name, "cookies"): parts.cookies = member.value
+            case 4 where JSONText.equals(name, "body"): parts.body = member.value
+            case 15 where JSONText.equals(name, "isBase64Encoded"): parts.isBase64 = member.value.kind == .bool(true)
             default: break
             }
         }
         return parts
     }
 
-    /// A number, or a number in quotes.
-    private func number(_ value: UnsafeRawBufferPointer) -> Int? {
-        let isQuoted = value.first == UInt8(ascii: "\"")
-        let digits = isQuoted ? UnsafeRawBufferPointer(rebasing: value[1..<value.count - 1]) : value
+    /// A number, or a number in quotes, which the range of a string leaves out.
+    private func number(_ digits: UnsafeRawBufferPointer) -> Int? {
         guard (1...3).contains(digits.count) else { return nil }
         var number = 0
         for digit in digits {
@@ -70,15 +69,15 @@ struct FunctionURLResponse {
         return number
     }
 
-    private func appendBody(_ value: UnsafeRawBufferPointer, isBase64: Bool, to body: ByteBuffer) -> Bool {
-        switch JSONText.kind(of: value) {
+    private func appendBody(_ value: JSONValue, isBase64: Bool, to body: ByteBuffer) -> Bool {
+        let raw = value.range.slice(outcome.payload)
+        switch value.kind {
         case .null: return true
         case .string where isBase64:
-            let text = ByteBuffer(capacity: value.count)
-            JSONText.appendDecoded(value, to: text)
-            return Base64.decode(text.bytes, into: body)
-        case .string: JSONText.appendDecoded(value, to: body)
-        default: body.append(value)
+            let text = ByteBuffer(capacity: raw.count)
+            return JSONText.decode(raw, into: text) && Base64.decode(text.bytes, into: body)
+        case .string: return JSONText.decode(raw, into: body)
+        default: body.append(raw)
         }
         return true
     }
@@ -101,14 +100,15 @@ struct FunctionURLResponse {
     private func send(_ status: Int, _ parts: Parts, _ body: UnsafeRawBufferPointer) {
         let fields = ByteBuffer()
         var hasType = false
-        if let headers = parts.headers {
-            JSONText.forEachMember(of: headers) { name, value in
-                if appendField(name, value, to: fields), equalsIgnoringCase(name, "content-type") { hasType = true }
+        if let headers = parts.headers, let members = JSONMembers(outcome.payload, of: headers) {
+            for member in members {
+                let name = member.name.slice(outcome.payload)
+                if appendField(name, member.value, to: fields), equalsIgnoringCase(name, "content-type") { hasType = true }
             }
         }
-        if let cookies = parts.cookies {
+        if let cookies = parts.cookies, let elements = JSONElements(outcome.payload, of: cookies) {
             let name: StaticString = "Set-Cookie"
-            JSONText.forEachElement(of: cookies) { value in
+            for value in elements {
                 _ = appendField(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value, to: fields)
             }
         }
@@ -121,12 +121,13 @@ struct FunctionURLResponse {
     }
 
     /// False, and nothing appended, when the field may not be sent: not a header, or one of the connection's own.
-    private func appendField(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, to out: ByteBuffer) -> Bool {
+    private func appendField(_ name: UnsafeRawBufferPointer, _ value: JSONValue, to out: ByteBuffer) -> Bool {
         guard isToken(name), !isConnectionField(name) else { return false }
-        let text = ByteBuffer(capacity: value.count)
-        switch JSONText.kind(of: value) {
-        case .string: JSONText.appendDecoded(value, to: text)
-        case .number, .bool: text.append(value)
+        let raw = value.range.slice(outcome.payload)
+        let text = ByteBuffer(capacity: raw.count)
+        switch value.kind {
+        case .string: guard JSONText.decode(raw, into: text) else { return false }
+        case .number, .bool: text.append(raw)
         case .null, .object, .array: return false
         }
         guard isFieldValue(text.bytes) else { return false }

@@ -40,7 +40,7 @@ package final class FunctionURLService: HTTPService {
         let milliseconds = Loop.epochMilliseconds
         let id = invoker.makeRequestID()
         trace.clear()
-        if let given = request.header("x-amzn-trace-id"), given.count <= 256 {
+        if let given = request.header(.amznTraceID), given.count <= 256 {
             trace.append(given)
         } else {
             appendTraceRoot(
@@ -68,14 +68,13 @@ package final class FunctionURLService: HTTPService {
             body.append(#"{"message":"Functions are at /NAME/.","functions":["#)
             for (index, function) in invoker.snapshot.functions.enumerated() {
                 if index > 0 { body.append(",") }
-                JSONText.appendString("/\(function.name)/", to: body)
+                body.append(jsonString: "/\(function.name)/")
             }
             body.append("]}\n")
             return request.connection.respond(200, type: "application/json", body.bytes)
         }
         body.append(#"{"message":"#)
-        JSONText.appendString(
-            "No function named \(String(decoding: name.prefix(64), as: UTF8.self)) is deployed: see hearth list.", to: body)
+        body.append(jsonString: "No function named \(String(decoding: name.prefix(64), as: UTF8.self)) is deployed: see hearth list.")
         body.append("}\n")
         request.connection.respond(404, type: "application/json", body.bytes)
     }

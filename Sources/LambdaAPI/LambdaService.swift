@@ -61,7 +61,7 @@ package final class LambdaService: HTTPService {
         }
         let path = request.path.split(separator: UInt8(ascii: "/")).map { part in
             let raw = UnsafeRawBufferPointer(rebasing: part)
-            return String(decoding: percentDecode(raw) ?? Array(raw), as: UTF8.self)
+            return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         }
         let call = ControlRequest(
             method: request.text(request.head.methodRange), path: path, query: query, body: Array(request.body),
@@ -140,9 +140,9 @@ package final class LambdaService: HTTPService {
         body.append("{")
         for (index, pair) in fault.body.sorted(by: { $0.key < $1.key }).enumerated() {
             if index > 0 { body.append(",") }
-            JSONText.appendString(pair.key, to: body)
+            body.append(jsonString: pair.key)
             body.append(":")
-            JSONText.appendString(pair.value, to: body)
+            body.append(jsonString: pair.value)
         }
         body.append("}")
         connection.end(body.bytes)
@@ -161,7 +161,7 @@ package final class LambdaService: HTTPService {
         let id = invoker.makeRequestID()
         do throws(LambdaFault) {
             let (function, resolution) = try resolve(request, name)
-            let type = request.header("x-amz-invocation-type").map { String(decoding: $0, as: UTF8.self) } ?? "RequestResponse"
+            let type = request.header(.amzInvocationType).map { String(decoding: $0, as: UTF8.self) } ?? "RequestResponse"
             switch type {
             case "RequestResponse": try invoke(request, id, function, resolution, arrived)
             case "DryRun":
@@ -186,7 +186,7 @@ package final class LambdaService: HTTPService {
         if qualifier == nil, let function = invoker.snapshot.function(named: raw), let resolution = function.resolve(qualifier: nil) {
             return (function, resolution)
         }
-        let text = String(decoding: percentDecode(raw) ?? Array(raw), as: UTF8.self)
+        let text = String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         let reference = try FunctionReference(
             text, queryQualifier: qualifier, region: control.region, accountID: control.accountID)
         let shown = control.arn(reference.name, reference.qualifier ?? "$LATEST")
@@ -208,7 +208,7 @@ package final class LambdaService: HTTPService {
                 message: "Could not parse request body into json: Could not parse payload into json: \(problem.reason) (offset \(problem.offset))")
         }
         let context = ByteBuffer(capacity: 16)
-        if let given = request.header("x-amz-client-context") {
+        if let given = request.header(.amzClientContext) {
             guard given.count <= 3583, Base64.decode(given, into: context), JSONCheck.validate(context.bytes) == nil else {
                 throw LambdaFault(
                     status: 400, type: "InvalidRequestContentException",
@@ -216,7 +216,7 @@ package final class LambdaService: HTTPService {
             }
         }
         let trace = ByteBuffer(capacity: 64)
-        if let given = request.header("x-amzn-trace-id"), given.count <= 256 {
+        if let given = request.header(.amznTraceID), given.count <= 256 {
             trace.append(given)
         } else {
             appendTraceRoot(
@@ -226,7 +226,7 @@ package final class LambdaService: HTTPService {
             id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
             eventBytes: event.count)
         message.frame.append(event)
-        let wantsTail = request.header("x-amz-log-type").map { $0.elementsEqual("Tail".utf8) } ?? false
+        let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
         let client = InvokeClient(request.connection)
         let invocation = Invocation(
             function: function, resolution: resolution, message: message, arrived: arrived, wantsLogTail: wantsTail,

@@ -123,7 +123,7 @@ package final class HTTPConnection {
             try beginBody(bytes)
         }
         switch parser.framing {
-        case .none, .untilClose:
+        case .none:
             handle(bytes, body: UnsafeRawBufferPointer(start: nil, count: 0))
         case .length:
             guard bytes.count >= requestBytes else { return waitForBody() }
@@ -146,7 +146,7 @@ package final class HTTPConnection {
         bodyMax = listener.service.bodyBytesMax(
             HTTPRequest(connection: self, head: parser, bytes: bytes, body: empty))
         if case .length(let length) = parser.framing {
-            guard length <= UInt64(bodyMax) else { throw HTTPError.bodyTooLarge }
+            guard length <= UInt64(bodyMax) else { throw .bodyTooLarge }
             requestBytes += Int(length)
         } else {
             chunks = ChunkedDecoder()
@@ -164,9 +164,9 @@ package final class HTTPConnection {
 
     /// `requestBytes` counts what has been decoded already, so nothing is decoded twice.
     private func takeChunks(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
-        guard let chunks, let body = chunkedBody else { return false }
+        guard chunks != nil, let body = chunkedBody else { return false }
         let rest = UnsafeRawBufferPointer(rebasing: bytes[min(requestBytes, bytes.count)...])
-        let step = try chunks.decode(rest, into: body, max: bodyMax)
+        guard let step = try chunks?.decode(rest, into: body, max: bodyMax) else { return false }
         requestBytes += step.consumed
         guard step.done else { return waitForBody() }
         self.chunks = nil

@@ -112,7 +112,7 @@ package final class HTTPListener {
             dateSecond = second
             date.clear()
             date.append("Date: ")
-            HTTPDate.append(epochSeconds: second, to: date)
+            date.append(HTTPDate(epochSeconds: second))
             date.append("\r\n")
         }
         return date.bytes

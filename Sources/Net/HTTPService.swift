@@ -24,7 +24,7 @@ package struct HTTPRequest {
 
     package func text(_ range: ByteRange) -> String { String(decoding: range.slice(bytes), as: UTF8.self) }
 
-    package func header(_ name: StaticString) -> UnsafeRawBufferPointer? { head.header(name).map { slice($0) } }
+    package func header(_ field: HTTPField) -> UnsafeRawBufferPointer? { head.header(field).map { slice($0) } }
 
     package var path: UnsafeRawBufferPointer { slice(head.path) }
     package var query: UnsafeRawBufferPointer {

@@ -1,3 +1,4 @@
+internal import Base
 internal import Crypto
 internal import HTTP
 
@@ -32,15 +33,15 @@ package struct SignedParts {
     private func canonicalPath(isS3: Bool) -> String {
         if isS3 {
             // Encoded the way AWS does, whatever the client left as it was.
-            let decoded = path.withUnsafeBytes { percentDecode($0) } ?? path
-            return percentEncode(decoded.isEmpty ? [UInt8(ascii: "/")] : decoded, keeping: "/")
+            let decoded = path.withUnsafeBytes { percentDecode($0, plusIsSpace: false) } ?? path
+            return percentEncoded(decoded.isEmpty ? [UInt8(ascii: "/")] : decoded, keepSlash: true)
         }
         var parts: [ArraySlice<UInt8>] = []
         for part in path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: true) {
             if part.elementsEqual(".".utf8) { continue }
             if part.elementsEqual("..".utf8) { _ = parts.popLast() } else { parts.append(part) }
         }
-        let joined = "/" + parts.map { percentEncode($0) }.joined(separator: "/")
+        let joined = "/" + parts.map { percentEncoded(Array($0)) }.joined(separator: "/")
         let endsWithSlash = path.last == UInt8(ascii: "/") && !parts.isEmpty
         return endsWithSlash ? joined + "/" : joined
     }
@@ -51,7 +52,7 @@ package struct SignedParts {
             let equals = part.firstIndex(of: UInt8(ascii: "=")) ?? part.endIndex
             func normal(_ raw: ArraySlice<UInt8>) -> String {
                 let raw = Array(raw)
-                return percentEncode(raw.withUnsafeBytes { percentDecode($0) } ?? raw)
+                return percentEncoded(raw.withUnsafeBytes { percentDecode($0, plusIsSpace: false) } ?? raw)
             }
             let name = normal(part[..<equals])
             let value = equals < part.endIndex ? normal(part[(equals + 1)...]) : ""
@@ -93,4 +94,10 @@ package struct CredentialScope: Hashable, Sendable {
     func stringToSign(time: String, canonical: String) -> String {
         "AWS4-HMAC-SHA256\n\(time)\n\(text)\n\(hex(Digest.sha256(canonical)))"
     }
+}
+
+private func percentEncoded(_ bytes: [UInt8], keepSlash: Bool = false) -> String {
+    let out = ByteBuffer(capacity: bytes.count * 3)
+    bytes.withUnsafeBytes { out.append(percentEncoding: $0, keepSlash: keepSlash) }
+    return out.string
 }

@@ -80,7 +80,7 @@ struct APIClient: Sendable {
         let input = ByteBuffer(capacity: 64 * 1024)
         let body = ByteBuffer()
         var hasHead = false
-        let decoder = ChunkedDecoder()
+        var decoder = ChunkedDecoder()
         var headers: [String: String] = [:]
         while true {
             let room = input.reserve(64 * 1024)

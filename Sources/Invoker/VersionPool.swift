@@ -42,7 +42,7 @@ package final class VersionPool {
 
     package let version: VersionEntry
     package private(set) var function: FunctionState
-    private unowned let invoker: Invoker
+    private let invoker: Invoker
     private var pool: Pool
     private var actions: [PoolAction] = []
     private var isPerforming = false

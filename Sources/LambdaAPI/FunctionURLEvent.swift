@@ -98,8 +98,11 @@ struct FunctionURLEvent {
         out.append(decimal: port)
         out.append(#"","x-forwarded-proto":"http","x-forwarded-prefix":"/"#)
         out.append(function)
-        out.append(#"","x-amzn-trace-id":"#)
-        out.append(jsonString: traceID)
+        out.append("\"")
+        if !traceID.isEmpty {
+            out.append(#","x-amzn-trace-id":"#)
+            out.append(jsonString: traceID)
+        }
         for index in 0..<count {
             let name = name(index)
             if isOurs(name) || (0..<index).contains(where: { equalsIgnoringCase(self.name($0), name) }) { continue }

@@ -13,6 +13,7 @@ package final class FunctionURLService: HTTPService {
     /// The port that `x-forwarded-port` tells.
     package var port = 0
     private let trace = ByteBuffer(capacity: 64)
+    private let arn = ByteBuffer(capacity: 256)
 
     /// - Parameter arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
     package init(invoker: Invoker, arnPrefix: String) {
@@ -39,25 +40,20 @@ package final class FunctionURLService: HTTPService {
         let arrived = invoker.loop.now
         let milliseconds = Loop.epochMilliseconds
         let id = invoker.makeRequestID()
+        // A trace goes on; none is begun here.
         trace.clear()
-        if let given = request.header(.amznTraceID), given.count <= 256 {
-            trace.append(given)
-        } else {
-            appendTraceRoot(
-                epochSeconds: milliseconds / 1000, invoker.randomBits() >> 32, invoker.randomBits(), to: trace)
-        }
+        if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
         let event = FunctionURLEvent(
             request: request, function: function.name, rawPath: rawPath, requestID: id, traceID: trace.bytes,
             epochMilliseconds: milliseconds, port: port)
         let message = makeMessage(
             id, function, function.front, arnPrefix: arnPrefix, trace: trace.bytes,
-            clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected)
+            clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected, scratch: arn)
         event.write(to: message.frame)
-        let client = FunctionURLClient(request.connection)
+        let client = FunctionURLClient(request.connection, invoker)
         let invocation = Invocation(
             function: function, resolution: function.front, message: message, arrived: arrived, client: client)
         client.invocation = invocation
-        client.invoker = invoker
         request.connection.pending = client
         invoker.invoke(invocation)
     }
@@ -80,37 +76,46 @@ package final class FunctionURLService: HTTPService {
     }
 }
 
-/// A message to a worker whose event is still to be appended.
+/// A message to a worker whose event is still to be appended. `arn` is a buffer of the caller's, used up.
 func makeMessage(
     _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, arnPrefix: String,
-    trace: UnsafeRawBufferPointer, clientContext: UnsafeRawBufferPointer, eventBytes: Int
+    trace: UnsafeRawBufferPointer, clientContext: UnsafeRawBufferPointer, eventBytes: Int, scratch arn: ByteBuffer
 ) -> InvocationMessage {
     // The ARN in the form in which the function was asked for.
-    var arn = arnPrefix + function.name
-    if let qualifier = resolution.qualifier { arn += ":" + qualifier }
+    arn.clear()
+    arn.append(arnPrefix)
+    arn.append(function.nameBytes)
+    if let qualifier = resolution.qualifier {
+        arn.append(UInt8(ascii: ":"))
+        arn.append(qualifier)
+    }
     var version = resolution.executedVersion
-    return arn.withUTF8 { arn in
-        version.withUTF8 { version in
-            InvocationMessage(
-                id: id, version: UnsafeRawBufferPointer(version), functionARN: UnsafeRawBufferPointer(arn),
-                traceID: trace, clientContext: clientContext, eventBytes: eventBytes)
-        }
+    return version.withUTF8 { version in
+        InvocationMessage(
+            id: id, version: UnsafeRawBufferPointer(version), functionARN: arn.bytes, traceID: trace,
+            clientContext: clientContext, eventBytes: eventBytes)
     }
 }
 
 /// Waits for one invocation and turns its result into an HTTP response.
 private final class FunctionURLClient: InvocationClient, PendingAnswer {
     private let connection: HTTPConnection
-    weak var invocation: Invocation?
-    weak var invoker: Invoker?
+    private let invoker: Invoker
+    /// Until it has finished.
+    var invocation: Invocation?
 
-    init(_ connection: HTTPConnection) { self.connection = connection }
+    init(_ connection: HTTPConnection, _ invoker: Invoker) {
+        self.connection = connection
+        self.invoker = invoker
+    }
 
     func clientWentAway() {
-        if let invocation { invoker?.cancel(invocation) }
+        if let invocation { invoker.cancel(invocation) }
+        invocation = nil
     }
 
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
+        self.invocation = nil
         guard connection.isOpen else { return }
         switch outcome.kind {
         case .result:

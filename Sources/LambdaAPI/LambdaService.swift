@@ -15,6 +15,7 @@ package final class LambdaService: HTTPService {
     private let control: LambdaControl
     private let queue = DispatchQueue(label: "hearth.control")
     private let arnPrefix: String
+    private let arn = ByteBuffer(capacity: 256)
 
     package init(invoker: Invoker, control: LambdaControl) {
         self.invoker = invoker
@@ -216,23 +217,17 @@ package final class LambdaService: HTTPService {
             }
         }
         let trace = ByteBuffer(capacity: 64)
-        if let given = request.header(.amznTraceID), given.count <= 256 {
-            trace.append(given)
-        } else {
-            appendTraceRoot(
-                epochSeconds: Loop.epochMilliseconds / 1000, invoker.randomBits() >> 32, invoker.randomBits(), to: trace)
-        }
+        if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
         let message = makeMessage(
             id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
-            eventBytes: event.count)
+            eventBytes: event.count, scratch: arn)
         message.frame.append(event)
         let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
-        let client = InvokeClient(request.connection)
+        let client = InvokeClient(request.connection, invoker)
         let invocation = Invocation(
             function: function, resolution: resolution, message: message, arrived: arrived, wantsLogTail: wantsTail,
             client: client)
         client.invocation = invocation
-        client.invoker = invoker
         request.connection.pending = client
         invoker.invoke(invocation)
     }
@@ -241,16 +236,22 @@ package final class LambdaService: HTTPService {
 /// Waits for one invocation and answers it as Lambda's Invoke does.
 private final class InvokeClient: InvocationClient, PendingAnswer {
     private let connection: HTTPConnection
-    weak var invocation: Invocation?
-    weak var invoker: Invoker?
+    private let invoker: Invoker
+    /// Until it has finished.
+    var invocation: Invocation?
 
-    init(_ connection: HTTPConnection) { self.connection = connection }
+    init(_ connection: HTTPConnection, _ invoker: Invoker) {
+        self.connection = connection
+        self.invoker = invoker
+    }
 
     func clientWentAway() {
-        if let invocation { invoker?.cancel(invocation) }
+        if let invocation { invoker.cancel(invocation) }
+        invocation = nil
     }
 
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
+        self.invocation = nil
         guard connection.isOpen else { return }
         switch outcome.kind {
         case .result: answer(invocation, outcome, isError: false)

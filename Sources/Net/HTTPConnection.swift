@@ -19,7 +19,8 @@ package final class HTTPConnection {
     private enum State { case head, body, answering, lingering, closed }
 
     private let stream: TCP
-    private unowned let listener: HTTPListener
+    /// The cycle ends with the connection, which the listener then forgets.
+    private let listener: HTTPListener
     private let parser: HTTPRequestParser
     private var state = State.head
     /// Bytes that came and are not part of an answered request yet. Begins with the current head.

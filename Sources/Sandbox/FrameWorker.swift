@@ -161,11 +161,12 @@ final class FrameWorker: Worker {
 }
 
 private final class FrameReader: StreamDelegate {
-    private weak var worker: FrameWorker?
+    /// The cycle ends when the pipe is closed.
+    private let worker: FrameWorker
 
     init(worker: FrameWorker) { self.worker = worker }
 
-    func received(_ bytes: UnsafeRawBufferPointer) { worker?.received(bytes) }
-    func ended(error: CInt) { worker?.pipeEnded() }
+    func received(_ bytes: UnsafeRawBufferPointer) { worker.received(bytes) }
+    func ended(error: CInt) { worker.pipeEnded() }
     func drained() {}
 }

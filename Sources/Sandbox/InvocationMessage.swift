@@ -4,10 +4,10 @@ package import Base
 ///
 /// It is laid out as the frame that the bundled clients read (all numbers little-endian):
 ///
-///     u32 length of the rest │ u8 1 │ request id, 36 characters │ u64 deadline, epoch ms │ u8 n, version │
-///     u16 n, invoked ARN │ u16 n, trace id │ u32 n, client context │ event
+///     u32 length of the rest │ u8 1 │ request id, 36 characters │ u64 deadline, epoch ms │ u8 length of version │
+///     u16 of invoked ARN │ u16 of trace id │ u32 of client context │ version │ ARN │ trace id │ context │ event
 ///
-/// so that sending is one write. The Runtime API reads the same parts from it.
+/// so that sending is one write and the client reads all lengths at once. The Runtime API takes the same parts from it.
 package final class InvocationMessage {
     package let id: RequestID
     package let frame: ByteBuffer
@@ -29,23 +29,19 @@ package final class InvocationMessage {
         frame.append(FrameKind.invoke.rawValue)
         frame.append(id)
         frame.append(littleEndian: UInt64(0))
-        let version = UnsafeRawBufferPointer(rebasing: version.prefix(255))
+        // The doors bound all four far below what their lengths can hold.
         frame.append(UInt8(version.count))
+        frame.append(littleEndian: UInt16(arn.count))
+        frame.append(littleEndian: UInt16(trace.count))
+        frame.append(littleEndian: UInt32(context.count))
         frame.append(version)
-        functionARN = Self.append(arn, lengthAs: UInt16.self, to: frame)
-        traceID = Self.append(trace, lengthAs: UInt16.self, to: frame)
-        clientContext = Self.append(context, lengthAs: UInt32.self, to: frame)
+        functionARN = frame.count..<frame.count + arn.count
+        frame.append(arn)
+        traceID = frame.count..<frame.count + trace.count
+        frame.append(trace)
+        clientContext = frame.count..<frame.count + context.count
+        frame.append(context)
         eventStart = frame.count
-    }
-
-    private static func append<Length: FixedWidthInteger>(
-        _ bytes: UnsafeRawBufferPointer, lengthAs: Length.Type, to frame: ByteBuffer
-    ) -> Range<Int> {
-        let bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(Int(Length.max)))
-        frame.append(littleEndian: Length(bytes.count))
-        let start = frame.count
-        frame.append(bytes)
-        return start..<frame.count
     }
 
     package var event: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: frame.bytes[eventStart...]) }

@@ -94,7 +94,8 @@ package struct SpawnFailure: Error, CustomStringConvertible {
 package class Worker {
     package let tag: UInt32
     package let loop: Loop
-    weak var owner: (any WorkerOwner)?
+    /// Held until the exit: a weak reference would make every retain of it slow.
+    private(set) var owner: (any WorkerOwner)?
     package var times = StartTimes()
     /// Highest resident memory so far, in KiB; 0 = unknown.
     package var peakKiB: UInt32 = 0
@@ -244,11 +245,12 @@ package class Worker {
 
 /// Passes a log pipe's bytes on.
 private final class LogReader: StreamDelegate {
-    private weak var worker: Worker?
+    /// The cycle ends when the pipe is closed.
+    private let worker: Worker
 
     init(worker: Worker) { self.worker = worker }
 
-    func received(_ bytes: UnsafeRawBufferPointer) { worker?.wrote(bytes) }
+    func received(_ bytes: UnsafeRawBufferPointer) { worker.wrote(bytes) }
     func ended(error: CInt) {}
     func drained() {}
 }

@@ -222,16 +222,17 @@ function invoke(handler, message) {
 function parseMessage(frame) {
   let at = 5 + 36 + 8;
   const take = (length) => frame.toString('utf8', at, (at += length));
-  const size8 = () => frame[at++];
-  const size16 = () => ((at += 2), frame.readUInt16LE(at - 2));
-  const size32 = () => ((at += 4), frame.readUInt32LE(at - 4));
+  const [version, arn, trace, context] = [
+    frame[at], frame.readUInt16LE(at + 1), frame.readUInt16LE(at + 3), frame.readUInt32LE(at + 5),
+  ];
+  at += 9;
   const message = {
     id: frame.latin1Slice(5, 41),
     deadline: Number(frame.readBigUInt64LE(41)),
-    version: take(size8()),
-    arn: take(size16()),
-    traceId: take(size16()),
-    clientContext: take(size32()),
+    version: take(version),
+    arn: take(arn),
+    traceId: take(trace),
+    clientContext: take(context),
   };
   const start = at;
   message.event = () => JSON.parse(frame.toString('utf8', start));

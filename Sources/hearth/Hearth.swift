@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 
 @main
 struct Hearth: ParsableCommand {
@@ -10,6 +11,18 @@ struct Hearth: ParsableCommand {
             Serve.self, Deploy.self, Invoke.self, List.self, Describe.self, Remove.self, Rollback.self, Scale.self,
             Logs.self, Stats.self, Env.self, Init.self,
         ])
+
+    /// Exit codes: 0, 1 when something failed, 2 when the command line was wrong.
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+            FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+            Foundation.exit(2)
+        }
+    }
 }
 
 /// A failure for people: one sentence on standard error, exit code 1.

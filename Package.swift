@@ -42,7 +42,12 @@ let settings: [SwiftSetting] = [
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
+    ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
+    ("SigV4", ["Base", "SigV4"]),
+    ("Archive", ["Archive"]),
+    ("Config", ["Config"]),
+    ("Catalog", ["Catalog"]),
 ]
 
 let package = Package(

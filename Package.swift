@@ -42,6 +42,7 @@ let settings: [SwiftSetting] = [
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
+    ("Tidy", []),
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
     ("SigV4", ["Base", "SigV4"]),

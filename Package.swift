@@ -49,6 +49,7 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("Pool", ["Base", "Pool"]),
 ]
 
 let package = Package(

@@ -50,6 +50,7 @@ let tests: [(String, [String])] = [
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
     ("Pool", ["Base", "Pool"]),
+    ("Invoker", ["Base", "Invoker"]),
 ]
 
 let package = Package(

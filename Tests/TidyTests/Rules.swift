@@ -36,7 +36,7 @@ enum Rules {
             problems.append("\(file.path): \(file.lines.count - 1) lines; at most \(linesMax), so split it")
         }
         let text = file.isSwift ? SwiftText(file.text) : nil
-        for (index, line) in (text?.lines ?? file.lines).enumerated() {
+        for (index, line) in (text?.lines ?? file.lines.map(withoutLiterals)).enumerated() {
             if line.count > columnsMax {
                 problems.append("\(file.path):\(index + 1): \(line.count) columns; at most \(columnsMax)")
             }
@@ -53,6 +53,11 @@ enum Rules {
             }
         }
         return problems
+    }
+
+    /// For Python, JavaScript and C: an apostrophe in a comment may hide a little more, which does no harm.
+    private static func withoutLiterals(_ line: String) -> String {
+        line.count > columnsMax ? line.replacing(#/"(\\.|[^"\\])*"|'(\\.|[^'\\])*'/#, with: "''") : line
     }
 
     /// The words of a line in lower case; `keepAliveHTTPMax` has four.

@@ -114,6 +114,7 @@ import Testing
         #expect(check("let a = \"x\\(y)\" + z; Task { }") == ["Sources/Pool/File.swift:1: Task { instead of loop.task, which stays on the loop"])
         #expect(check("let now = Date()").count == 1 && check("let now = Date()", "Sources/hearth/File.swift").isEmpty)
         #expect(check("let \(long) = 1") == ["Sources/Pool/File.swift:1: 158 columns; at most 140"])
+        #expect(check("raise('\(long)', \"it's \(long)\")", "Sources/Sandbox/worker.py").isEmpty)
         #expect(check(long, "Sources/CSandbox/spawn.c") == ["Sources/CSandbox/spawn.c:1: 150 columns; at most 140"])
         #expect(check(String(repeating: "\n", count: 601)) == ["Sources/Pool/File.swift: 601 lines; at most 600, so split it"])
     }

@@ -355,10 +355,14 @@ package struct Pool {
         guard let oldest = queue.first, hasRoom, queue.count > tally.starting else { return nil }
         let hopeEnds = oldest.arrived + settings.respondedWait
         if clock < hopeEnds, queue.count - tally.starting <= tally.responded { return hopeEnds }
-        let times = [
-            tally.responded > 0 ? hopeEnds : nil, rule.patience.map { oldest.arrived + $0 }, initFailure?.nextRetry,
-        ]
-        return times.compactMap(\.self).filter { $0 > clock }.min()
+        var next: Moment?
+        func consider(_ time: Moment) {
+            if time > clock { next = min(next ?? time, time) }
+        }
+        if tally.responded > 0 { consider(hopeEnds) }
+        if let patience = rule.patience { consider(oldest.arrived + patience) }
+        if let initFailure { consider(initFailure.nextRetry) }
+        return next
     }
 
     // MARK: Bookkeeping

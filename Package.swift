@@ -42,12 +42,15 @@ let settings: [SwiftSetting] = [
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
+    ("Tidy", []),
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("Pool", ["Base", "Pool"]),
+    ("Invoker", ["Base", "Invoker"]),
 ]
 
 let package = Package(

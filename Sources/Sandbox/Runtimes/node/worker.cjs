@@ -211,7 +211,7 @@ function invoke(handler, message) {
       return finish(error);
     }
     if (returned && typeof returned.then === 'function') {
-      returned.then((result) => finish(null, result), (error) => finish(error === undefined || error === null ? new Error('Unhandled') : error));
+      returned.then((result) => finish(null, result), (error) => finish(error ?? new Error('Unhandled')));
     } else if (handler.length < 3) {
       // Neither a promise nor a callback to wait for.
       finish(null, returned);

@@ -75,6 +75,10 @@ let package = Package(
             dependencies: modules.map { .init(stringLiteral: $0.name) } + ["hearth-init"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
+        // What a contributor runs: `dev check`, `dev bench`.
+        .executableTarget(
+            name: "dev", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: settings),
     ] + tests.map { name, needs in
         .testTarget(
             name: "\(name)Tests", dependencies: needs.map { .init(stringLiteral: $0) }, path: "Tests/\(name)Tests",

@@ -94,6 +94,8 @@ package final class CodeStore: Sendable {
             "LAMBDA_TASK_ROOT=\(seen(code))",
             "LAMBDA_RUNTIME_DIR=\(runtimes)",
             "TZ=:UTC", "LANG=en_US.UTF-8",
+            // No cloud's metadata service is here: AWS's SDKs would ask it for credentials, for half a second at each init.
+            "AWS_EC2_METADATA_DISABLED=true",
             "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
             "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
         ]

@@ -23,7 +23,8 @@ package final class VersionPool {
         var callID = CallID(0)
         var deadline = Moment(nanoseconds: .max)
         var isTimedOut = false
-        var wasKilledForInit = false
+        /// The pool has ordered its end.
+        var isStopping = false
         /// Armed lazily: it fires at a deadline that may have moved, and is then set again.
         var timer: Timer?
         var timerArmedFor = Moment(nanoseconds: .max)
@@ -55,8 +56,10 @@ package final class VersionPool {
     private let tickTimer: Timer
     private var tickArmedFor = Moment(nanoseconds: .max)
     package var metrics: VersionMetrics
-    /// The last failed init: Lambda's error object.
-    package private(set) var initError: [UInt8]?
+    /// The last failed init.
+    private var initFault: InitFault?
+    /// The same as Lambda's error object.
+    package var initError: [UInt8]? { initFault.map { LambdaError.initFault($0, nil) } }
     /// Why no worker can be started, for people.
     package private(set) var cannotStart: String?
     /// Provisioned workers that somebody wants beyond what the catalogue says, until they let go (see `Promotion`).
@@ -138,7 +141,7 @@ package final class VersionPool {
     private func checkSettled() {
         guard !onSettled.isEmpty else { return }
         let counts = pool.counts
-        guard counts.provisionedReady >= counts.provisionedTarget || initError != nil || cannotStart != nil else { return }
+        guard counts.provisionedReady >= counts.provisionedTarget || initFault != nil || cannotStart != nil else { return }
         let bodies = onSettled
         onSettled = []
         for body in bodies { body() }
@@ -172,7 +175,7 @@ package final class VersionPool {
 
     /// A new attempt is made: what failed before says nothing of it.
     func forgetFailures() {
-        initError = nil
+        initFault = nil
         cannotStart = nil
         if case .failed = recipe { recipe = .none }
     }
@@ -248,8 +251,10 @@ package final class VersionPool {
         case .waitedTooLong: invoker.refuse(invocation, .waitedTooLong, in: self)
         case .initFailed:
             if let cannotStart { return invoker.refuse(invocation, .cannotStart(cannotStart), in: self) }
-            let error = initError ?? LambdaError.exit(invocation.id, .status(1))
+            let error = LambdaError.initFault(initFault ?? .exit(.status(1)), invocation.id)
             invocation.dispatched = invoker.loop.now
+            invocation.start = .exec
+            invocation.initTime = invocation.dispatched.since(invocation.arrived)
             finish(invocation, .functionError, error, status: .error)
         }
     }
@@ -308,7 +313,10 @@ package final class VersionPool {
             initDuration: invocation.start == .exec ? invocation.initTime : nil, coldReason: invocation.coldReason,
             status: status)
         log(.end(report), invocation.id, invocation.resolution.executedVersion)
-        if let tail = invocation.logTail { LogLines.end(invocation.id, report, to: tail) }
+        if let tail = invocation.logTail {
+            if tail.bytes.last != UInt8(ascii: "\n") { tail.append(UInt8(ascii: "\n")) }
+            LogLines.end(invocation.id, report, to: tail)
+        }
         var outcome = InvocationOutcome(kind: kind, payload: payload)
         outcome.queue = Span(nanoseconds: wait.nanoseconds - min(wait.nanoseconds, invocation.initTime.nanoseconds))
         outcome.initTime = invocation.initTime
@@ -399,6 +407,7 @@ package final class VersionPool {
             deferred.remove(at: index)
             return failStart(id, .stopped)
         }
+        slots[id.rawValue]?.isStopping = true
         slots[id.rawValue]?.worker.stop()
     }
 
@@ -436,9 +445,10 @@ package final class VersionPool {
         guard slot.deadline <= now else { return armTimer(slot) }
         if slot.call != nil {
             slot.isTimedOut = true
+        } else if slot.worker.times.ready != .zero {
+            log(.note("a worker that had answered did not ask for its next invocation in time: killed"), nil, versionText)
         } else {
-            slot.wasKilledForInit = true
-            initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+            initFault = .timeout(invoker.settings.initTimeout)
             log(.note("init took longer than \(invoker.settings.initTimeout.seconds) s: worker killed"), nil, versionText)
         }
         slot.worker.kill()
@@ -449,7 +459,7 @@ extension VersionPool: WorkerOwner {
     package func workerReady(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
         slot.deadline = Moment(nanoseconds: .max)
-        initError = nil
+        initFault = nil
         cannotStart = nil
         metrics.initTimes.record(worker.times.total)
         pool.ready(slot.id, at: worker.times.ready, into: &actions)
@@ -457,7 +467,7 @@ extension VersionPool: WorkerOwner {
     }
 
     package func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer) {
-        initError = Array(error.prefix(64 * 1024))
+        initFault = .reported(Array(error.prefix(64 * 1024)))
     }
 
     package func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer) {
@@ -465,15 +475,16 @@ extension VersionPool: WorkerOwner {
         // A worker that is being killed for its time has lost it, whatever it still says.
         if slot.isTimedOut { return }
         slot.call = nil
-        slot.deadline = Moment(nanoseconds: .max)
         if slot.isProvisioned { metrics.provisionedInvocations += 1 } else if invocation.isSpillover {
             metrics.spilloverInvocations += 1
         }
         // The next invocation goes out before this one's answer is written: its worker runs meanwhile.
         let now = invoker.loop.now
         if answer.impliesFree {
+            slot.deadline = Moment(nanoseconds: .max)
             pool.finish(slot.id, at: now, into: &actions)
         } else {
+            // Its time runs on until it asks for the next invocation.
             pool.answered(slot.id, at: now, into: &actions)
         }
         perform()
@@ -487,6 +498,7 @@ extension VersionPool: WorkerOwner {
 
     package func workerFree(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
+        slot.deadline = Moment(nanoseconds: .max)
         pool.free(slot.id, at: invoker.loop.now, into: &actions)
         perform()
     }
@@ -504,13 +516,13 @@ extension VersionPool: WorkerOwner {
         slot.timer = nil
         invoker.workerCount -= 1
         let wasReady = worker.times.ready != .zero
-        if !wasReady {
+        if !wasReady, !slot.isStopping {
             metrics.initFailures += 1
-            if initError == nil { initError = LambdaError.initExit(exit) }
+            if initFault == nil { initFault = .exit(exit) }
             log(.note("a worker's init failed: \(exit.lambdaReason)"), nil, versionText)
         }
         lost[worker.tag] = (slot, exit)
-        let cause: ExitCause = !wasReady ? .initFailed : slot.isTimedOut ? .timeout : slot.call == nil ? .stopped : .crash
+        let cause: ExitCause = slot.isStopping ? .stopped : !wasReady ? .initFailed : slot.isTimedOut ? .timeout : .crash
         pool.exited(slot.id, cause: cause, at: invoker.loop.now, into: &actions)
         perform()
         lost[worker.tag] = nil

@@ -100,7 +100,7 @@ struct Module {
                 default: .init(stringLiteral: arrow)
                 }
             },
-            resources: name == "Sandbox" ? [.embedInCode("Runtimes/python/hearth_worker.py"), .embedInCode("Runtimes/node/worker.cjs")] : [],
+            resources: name == "Sandbox" ? [.embedInCode("Runtimes/python/hearth_worker.py"), .embedInCode("Runtimes/python/hearth_zygote.py"), .embedInCode("Runtimes/node/worker.cjs")] : [],
             swiftSettings: settings)
     }
 }

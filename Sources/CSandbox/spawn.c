@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -106,15 +109,37 @@ int hearth_spawn(const struct hearth_spawn *what, struct hearth_spawned *result)
     return 0;
 }
 
-int hearth_collect(int pidfd, int *status, int *signal) {
+int hearth_collect(int pidfd, int *status, int *number) {
     siginfo_t info = {0};
     *status = -1;
-    *signal = -1;
-    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0) return 0;
+    *number = -1;
+    if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0) {
+        if (errno != ECHILD) return 0;
+        struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+        if (poll(&ended, 1, 0) != 1) return 0;
+        *number = SIGKILL;
+        return 1;
+    }
+    if (info.si_pid == 0) return 0;
     if (info.si_code == CLD_EXITED) *status = info.si_status;
-    else *signal = info.si_status;
+    else *number = info.si_status;
     return 1;
 }
+
+pid_t hearth_pid_of(int pidfd) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    ssize_t count = read(file, text, sizeof text - 1);
+    close(file);
+    if (count <= 0) return -1;
+    text[count] = 0;
+    const char *at = strstr(text, "\nPid:");
+    return at ? (pid_t)strtol(at + 5, NULL, 10) : -1;
+}
+
+void hearth_signal(int pidfd, int number) { syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0); }
 
 void hearth_kill_group(pid_t pid, int number) {
     if (pid > 1) kill(-pid, number);

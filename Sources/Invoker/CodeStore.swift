@@ -95,7 +95,7 @@ package final class CodeStore: Sendable {
         }
         return WorkerRecipe(
             workerProtocol: .frames, program: interpreter, arguments: [interpreter] + client.arguments + [script],
-            directory: code, environment: environment)
+            directory: code, environment: environment, canFork: client.canFork)
     }
 
     /// The directory with the package of `digest`; unpacked beside it and renamed, so it is whole or absent.

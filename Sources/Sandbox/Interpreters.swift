@@ -14,6 +14,9 @@ package enum BundledClient: Sendable {
         }
     }
 
+    /// Can the client become a zygote?
+    package var canFork: Bool { self == .python }
+
     package var howToInstall: String {
         switch self {
         case .python: "install it with: apt-get install python3"
@@ -23,7 +26,11 @@ package enum BundledClient: Sendable {
 
     private var files: [(name: String, bytes: [UInt8])] {
         switch self {
-        case .python: [("hearth_worker.py", PackageResources.hearth_worker_py)]
+        case .python:
+            [
+                ("hearth_worker.py", PackageResources.hearth_worker_py),
+                ("hearth_zygote.py", PackageResources.hearth_zygote_py),
+            ]
         case .node: [("worker.cjs", PackageResources.worker_cjs)]
         }
     }

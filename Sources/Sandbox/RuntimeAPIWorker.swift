@@ -60,7 +60,7 @@ final class RuntimeAPIWorker: Worker {
         deliver(message, on: parked)
     }
 
-    override func requestStop() { process?.signalGroup(SIGTERM) }
+    override func requestStop() { process?.terminate() }
 
     override func closeProtocol() {
         parked = nil

@@ -206,7 +206,8 @@ package class Worker {
         hasExited = true
         // What it left behind in its group must not outlive it.
         process?.killGroup()
-        process?.release()
+        process?.forget()
+        if let failure = process?.failure { wrote("hearth: the sandbox could not be made: \(failure)\n") }
         drainLog()
         drainProtocol()
         killTimer?.close()
@@ -228,11 +229,16 @@ package class Worker {
     /// Takes what the process sent before it ended.
     func drainProtocol() {}
 
+    private func wrote(_ line: String) {
+        var line = line
+        line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+    }
+
     func wrote(_ bytes: UnsafeRawBufferPointer) { owner?.workerWrote(self, bytes) }
 
     /// The highest resident memory that the kernel counted for the process, in KiB (`VmHWM`, proc(5)); 0 = unknown.
     func readPeakKiB() -> UInt32 {
-        let file = open("/proc/\(pid)/status", O_RDONLY | O_CLOEXEC)
+        let file = open("/proc/\(process?.program ?? -1)/status", O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return 0 }
         defer { Glibc.close(file) }
         return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { room in

@@ -18,10 +18,22 @@ package struct WorkerRecipe: Sendable {
     package let environment: [String]
     /// Can its client be asked to become a zygote?
     package let canFork: Bool
+    /// The walls; nil: none, not even supervision.
+    package let isolation: Isolation?
+    /// The function: its name decides its user.
+    package var owner = ""
+    /// Paths outside that the sandbox shows under the same name.
+    package var shown: [String] = []
+    /// Paths outside that the sandbox shows under another name.
+    package var placed: [(from: String, to: String)] = []
+    /// Bytes of /tmp.
+    package var tmpBytes = 512 << 20
+    /// Has it a network of its own, with nobody in it?
+    package var ownsNetwork = false
 
     package init(
         workerProtocol: WorkerProtocol, program: String, arguments: [String], directory: String, environment: [String],
-        canFork: Bool = false
+        canFork: Bool = false, isolation: Isolation? = nil
     ) {
         self.workerProtocol = workerProtocol
         self.program = program
@@ -29,6 +41,7 @@ package struct WorkerRecipe: Sendable {
         self.directory = directory
         self.environment = environment
         self.canFork = canFork
+        self.isolation = isolation
     }
 }
 

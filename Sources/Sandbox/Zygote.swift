@@ -38,6 +38,8 @@ package final class Zygote {
     private enum Kind: UInt8 { case ready = 1, failed, refuses, forked, exited, unforked }
 
     private let loop: Loop
+    /// Is hearth-init the parent of the process?
+    private let isSandboxed: Bool
     private var owner: (any ZygoteOwner)?
     private var phase = Phase.starting
     package private(set) var times = StartTimes()
@@ -48,12 +50,13 @@ package final class Zygote {
     private var children: [UInt32: FrameWorker] = [:]
 
     package var isReady: Bool { phase == .ready }
-    package var pid: Int32 { process?.pid ?? -1 }
+    package var pid: Int32 { process?.program ?? -1 }
 
     /// Starts the process; its owner hears `zygoteReady`, or why not.
     package init(_ recipe: WorkerRecipe, loop: Loop, owner: any ZygoteOwner) throws {
         self.loop = loop
         self.owner = owner
+        isSandboxed = recipe.isolation != nil
         times.ordered = loop.now
         var theirs: CInt = -1
         var readEnd: CInt = -1
@@ -68,7 +71,8 @@ package final class Zygote {
         let log = try Pipe(loop: loop, descriptor: readEnd)
         do {
             process = try recipe.spawn(
-                environment: recipe.environment + ["HEARTH_ZYGOTE=1"], descriptors: [-1, writeEnd, writeEnd, theirs])
+                environment: recipe.environment + ["HEARTH_ZYGOTE=1"], descriptors: [-1, writeEnd, writeEnd, theirs],
+                isZygote: true)
         } catch {
             log.close()
             throw error
@@ -119,7 +123,17 @@ package final class Zygote {
         owner = nil
     }
 
-    package func kill() { process?.kill() }
+    /// Kills the process; the workers that it has forked live on.
+    package func kill() { process?.killProgram() }
+
+    /// Kills what ended workers left behind: a process that has moved to a group of its own becomes a child of
+    /// hearth-init when its worker ends, while living workers are children of the zygote.
+    private func sweep() {
+        guard isSandboxed, phase == .ready, let process else { return }
+        let children = process.children
+        guard children.count > 1 else { return }
+        for orphan in children.dropFirst() { Glibc.kill(orphan, SIGKILL) }
+    }
 
     // MARK: Datagrams
 
@@ -153,7 +167,9 @@ package final class Zygote {
             owner?.zygoteRefuses(self, reason: String(decoding: body.prefix(500), as: UTF8.self))
         case (.forked, .ready) where body.count >= 4 && descriptor >= 0: forked(word(0), descriptor)
         case (.exited, .ready) where body.count >= 8:
-            children.removeValue(forKey: word(0))?.exited(WorkerExit(waitStatus: Int32(bitPattern: word(4))))
+            guard let worker = children.removeValue(forKey: word(0)) else { return }
+            worker.exited(WorkerExit(waitStatus: Int32(bitPattern: word(4))))
+            sweep()
         case (.unforked, .ready) where body.count >= 8:
             let tag = word(0)
             guard let worker = children.removeValue(forKey: tag) else { return }
@@ -161,7 +177,7 @@ package final class Zygote {
             owner?.zygoteCouldNotFork(self, tag: tag, code: Int32(bitPattern: word(4)))
         default:
             if kind == .forked, descriptor >= 0 { Glibc.close(descriptor) }
-            process?.kill()
+            process?.killProgram()
         }
     }
 
@@ -201,7 +217,11 @@ package final class Zygote {
         log = nil
         controlWatch?.close()
         controlWatch = nil
-        process?.killGroup()
+        if let failure = process?.failure {
+            var line = "hearth: the sandbox could not be made: \(failure)\n"
+            line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+        }
+        if !isSandboxed { process?.killGroup() }
         process = nil
         let orphans = children
         children = [:]

@@ -11,7 +11,8 @@ struct hearth_spawn {
     const char *directory;     // working directory
     const int *descriptors;    // descriptor i of the child is a copy of descriptors[i]; -1: /dev/null
     int descriptor_count;
-    uint64_t open_files_max;   // RLIMIT_NOFILE
+    uint64_t open_files_max;   // RLIMIT_NOFILE; 0: unchanged
+    int namespaces;            // CLONE_NEW… flags; with CLONE_NEWUSER the caller becomes root of the new one
 };
 
 struct hearth_spawned {
@@ -34,6 +35,12 @@ int hearth_collect(int pidfd, int *status, int *signal);
 pid_t hearth_pid_of(int pidfd);
 
 void hearth_signal(int pidfd, int number);
+
+/// Flags of `hearth_spawn.namespaces`.
+int hearth_namespaces(int user, int network);
+
+/// The children of a process, at the most `max`; returns how many there are in `children`.
+int hearth_children(pid_t pid, pid_t *children, int max);
 
 /// Kills the process group of `pid`.
 void hearth_kill_group(pid_t pid, int signal);

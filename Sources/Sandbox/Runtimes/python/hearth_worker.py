@@ -428,12 +428,14 @@ def run_zygote(zygote_module, import_began):
     global _started
     control = zygote_module.Control()
     os.set_inheritable(_IN, False)
+    sandbox = zygote_module.make_sandbox()
     randomness = zygote_module.Randomness()
     after_import("random", randomness.watch)
     handler = import_handler(control.fail)
     import_ended = time.monotonic_ns()
     flush_log()
-    zygote = zygote_module.prepare(control, randomness, (_started, import_began, import_ended), PeakMemory().read())
+    times = _started, import_began, import_ended
+    zygote = zygote_module.prepare(control, randomness, sandbox, times, PeakMemory().read())
     order = zygote.serve_forks()
     _started = time.monotonic_ns()
     os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency" if order[4] else "on-demand"

@@ -51,6 +51,7 @@ let tests: [(String, [String])] = [
     ("Catalog", ["Catalog"]),
     ("Pool", ["Base", "Pool"]),
     ("Invoker", ["Base", "Invoker"]),
+    ("Conformance", ["TestSupport"]),
 ]
 
 let package = Package(
@@ -79,6 +80,8 @@ let package = Package(
         .executableTarget(
             name: "dev", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
+        // Starts the built `hearth` and talks to it; for the tests of the whole.
+        .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),
     ] + tests.map { name, needs in
         .testTarget(
             name: "\(name)Tests", dependencies: needs.map { .init(stringLiteral: $0) }, path: "Tests/\(name)Tests",

@@ -104,7 +104,7 @@ package final class HTTPConnection {
             do throws(HTTPError) {
                 guard try takeRequest(rest) else { break }
             } catch {
-                refuse(error)
+                refuse(error, rest)
                 return bytes.count
             }
             used += requestBytes
@@ -182,10 +182,13 @@ package final class HTTPConnection {
         listener.service.handle(HTTPRequest(connection: self, head: parser, bytes: bytes, body: body))
     }
 
-    private func refuse(_ error: HTTPError) {
+    private func refuse(_ error: HTTPError, _ bytes: UnsafeRawBufferPointer) {
+        let hasHead = state == .body
         state = .answering
         keepsAlive = false
-        respond(error.status, text: error.reason)
+        guard hasHead, error == .bodyTooLarge else { return respond(error.status, text: error.reason) }
+        let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+        listener.service.refuseTooLarge(HTTPRequest(connection: self, head: parser, bytes: bytes, body: empty))
     }
 
     // MARK: Answers

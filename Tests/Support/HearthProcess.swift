@@ -66,6 +66,7 @@ package final class HearthProcess: @unchecked Sendable {
         let place = try directory ?? TemporaryDirectory()
         self.directory = place
         for function in functions { try function.write(into: place, at: "functions/\(function.name)") }
+        try FileManager.default.createDirectory(atPath: "\(place.path)/functions", withIntermediateDirectories: true)
         try place.write("runtime.toml", config)
         for file in ["out", "err"] { unlink("\(place.path)/\(file)") }
         child = try Child(

@@ -28,6 +28,8 @@ package enum Limits {
 
     // workers
     package static let initTimeout = Span.seconds(10)
+    /// RLIMIT_NOFILE of a worker (Lambda's own figure).
+    package static let openFilesMax = 1024
     package static let killGrace = Span.seconds(2)
     package static let workerFrameBytesMax = eventBytesMax + 64 * 1024
     package static let logLineBytesMax = 256 * 1024

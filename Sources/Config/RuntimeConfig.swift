@@ -46,6 +46,17 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var bodyTimeout: Int
     package var keepAlive: Int
     package var logBytes: Int
+    package var isolation = Isolation.on
+    /// Directories that sandboxes show beside the system's.
+    package var sandboxShows: [String] = []
+
+    package enum Isolation: String, Sendable {
+        /// As far as the machine can.
+        case on
+        /// The server does not start without.
+        case required
+        case off
+    }
 
     package static let keys: [ConfigKey] = [
         ConfigKey("listen.front", .text(default: "127.0.0.1:8080"), "Public traffic: http://ADDRESS/FUNCTION/."),
@@ -71,6 +82,11 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "logs.bytes_per_function", .number(4096...1 << 30, default: Limits.logBytesPerFunction), unit: "bytes",
             "Log output kept in memory for each function."),
+        ConfigKey(
+            "sandbox.isolation", .text(default: "on"),
+            "on: as far as this machine can; required: refuse to start without; off."),
+        ConfigKey(
+            "sandbox.show", .text(default: ""), "Directories that functions may read beside the system's, with : between."),
     ]
 
     package init() {
@@ -115,6 +131,13 @@ package struct RuntimeConfig: Equatable, Sendable {
         bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
+        if let text = file.text("sandbox.isolation") {
+            guard let isolation = Isolation(rawValue: text) else {
+                throw file.fail("sandbox.isolation", "sandbox.isolation = \"\(text)\" is not known: use on, required or off")
+            }
+            self.isolation = isolation
+        }
+        sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
 
     private static func address(_ file: ConfigFile, _ path: String) throws(ConfigError) -> ListenAddress? {

@@ -19,15 +19,19 @@ package final class CodeStore: Sendable {
     private let directory: String
     private let accountID: String
     private let region: String
+    private let isolation: Isolation?
     private let queue = DispatchQueue(label: "hearth.code")
     private let interpreters = Interpreters()
 
-    /// - Parameter directory: `code/` and `runtimes/` are made in it.
-    package init(catalog: Catalog, directory: String, accountID: String, region: String) {
+    /// - Parameters:
+    ///   - directory: `code/` and `runtimes/` are made in it.
+    ///   - isolation: the sandbox of every worker.
+    package init(catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?) {
         self.catalog = catalog
         self.directory = directory
         self.accountID = accountID
         self.region = region
+        self.isolation = isolation
     }
 
     /// Prepares `version` of `function` and calls back on the loop.
@@ -47,47 +51,73 @@ package final class CodeStore: Sendable {
 
     private func recipe(_ version: VersionEntry, of function: String) throws(CodeFailure) -> WorkerRecipe {
         let code = try unpacked(version.codeDigest)
+        let runtime = version.settings.runtime
+        var recipe: WorkerRecipe
+        switch runtime {
+        case let name where name.hasPrefix("python"): recipe = try bundled(.python, version, of: function, code)
+        case let name where name.hasPrefix("node"): recipe = try bundled(.node, version, of: function, code)
+        default:
+            guard access(code + "/bootstrap", X_OK) == 0 else {
+                throw CodeFailure(
+                    description: "\(function): runtime \(runtime) needs an executable file named bootstrap in the package")
+            }
+            let bootstrap = seen(code) + "/bootstrap"
+            recipe = WorkerRecipe(
+                workerProtocol: .runtimeAPI, program: bootstrap, arguments: [bootstrap], directory: seen(code),
+                environment: environment(version, of: function, code), isolation: isolation)
+        }
+        recipe.owner = function
+        recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        recipe.tmpBytes = version.settings.ephemeralStorage << 20
+        return recipe
+    }
+
+    /// Where the workers see the code.
+    private func seen(_ code: String) -> String {
+        isolation?.hasNamespaces == true ? Isolation.codeDirectory : code
+    }
+
+    /// Where the workers see the clients.
+    private var runtimes: String {
+        isolation?.hasNamespaces == true ? Isolation.runtimeDirectory : directory + "/runtimes"
+    }
+
+    private func environment(_ version: VersionEntry, of function: String, _ code: String) -> [String] {
         let settings = version.settings
-        var environment = settings.environment.map { "\($0.key)=\($0.value)" }.sorted()
-        environment += [
+        return settings.environment.map { "\($0.key)=\($0.value)" }.sorted() + [
             "AWS_LAMBDA_FUNCTION_NAME=\(function)",
             "AWS_LAMBDA_FUNCTION_VERSION=\(version.number.map(String.init) ?? "$LATEST")",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=\(settings.memorySize)",
             "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/\(function)",
             "AWS_REGION=\(region)", "AWS_DEFAULT_REGION=\(region)",
             "_HANDLER=\(settings.handler)",
-            "LAMBDA_TASK_ROOT=\(code)",
-            "LAMBDA_RUNTIME_DIR=\(directory)/runtimes",
+            "LAMBDA_TASK_ROOT=\(seen(code))",
+            "LAMBDA_RUNTIME_DIR=\(runtimes)",
             "TZ=:UTC", "LANG=en_US.UTF-8",
             "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
-            "LD_LIBRARY_PATH=\(code):\(code)/lib",
+            "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
         ]
-        let client: BundledClient
-        switch settings.runtime {
-        case let name where name.hasPrefix("python"): client = .python
-        case let name where name.hasPrefix("node"): client = .node
-        default:
-            let bootstrap = code + "/bootstrap"
-            guard access(bootstrap, X_OK) == 0 else {
-                throw CodeFailure(
-                    description: "\(function): runtime \(settings.runtime) needs an executable file named bootstrap in the package")
-            }
-            return WorkerRecipe(
-                workerProtocol: .runtimeAPI, program: bootstrap, arguments: [bootstrap], directory: code,
-                environment: environment)
-        }
-        environment.append("AWS_EXECUTION_ENV=AWS_Lambda_\(settings.runtime)")
-        guard let interpreter = interpreters.find(for: settings.runtime) else {
+    }
+
+    private func bundled(
+        _ client: BundledClient, _ version: VersionEntry, of function: String, _ code: String
+    ) throws(CodeFailure) -> WorkerRecipe {
+        let runtime = version.settings.runtime
+        guard let interpreter = interpreters.find(for: runtime) else {
             throw CodeFailure(
-                description: "\(function): no interpreter for runtime \(settings.runtime) is on PATH; \(client.howToInstall)")
+                description: "\(function): no interpreter for runtime \(runtime) is on PATH; \(client.howToInstall)")
         }
         let script: String
         do { script = try client.install(in: directory + "/runtimes") } catch {
             throw CodeFailure(description: "cannot write the runtime client in \(directory)/runtimes: \(error)")
         }
-        return WorkerRecipe(
-            workerProtocol: .frames, program: interpreter, arguments: [interpreter] + client.arguments + [script],
-            directory: code, environment: environment)
+        var recipe = WorkerRecipe(
+            workerProtocol: .frames, program: interpreter.path,
+            arguments: [interpreter.path] + client.arguments + ["\(runtimes)/\(script)"], directory: seen(code),
+            environment: environment(version, of: function, code) + ["AWS_EXECUTION_ENV=AWS_Lambda_\(runtime)"],
+            canFork: client.canFork, isolation: isolation)
+        recipe.shown = interpreter.directories
+        return recipe
     }
 
     /// The directory with the package of `digest`; unpacked beside it and renamed, so it is whole or absent.

@@ -6,6 +6,8 @@ package import Sandbox
 package enum StartKind: String, Sendable {
     /// It had served before, or was waiting initialised on demand.
     case warm
+    /// The invocation waited for a fork of the version's initialised process.
+    case fork
     /// The invocation waited for the init of a new process.
     case exec
     /// First use of a worker that provisioned concurrency had initialised ahead.
@@ -14,6 +16,7 @@ package enum StartKind: String, Sendable {
     package var bytes: StaticString {
         switch self {
         case .warm: "warm"
+        case .fork: "fork"
         case .exec: "exec"
         case .provisioned: "provisioned"
         }

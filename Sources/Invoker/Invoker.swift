@@ -184,14 +184,14 @@ package final class Invoker {
 
     /// Is there room for one more process? If not, an idle worker of another version is asked to go; the start is tried
     /// again when one has ended.
-    func hasRoomForWorker(asking: VersionPool) -> Bool {
+    func hasRoomForWorker(asking: VersionEntry) -> Bool {
         if workerCount < settings.workersMax { return true }
-        for pool in pools.values where pool !== asking { if pool.giveUpIdleWorker() { break } }
+        for pool in pools.values where pool.version.rowID != asking.rowID { if pool.giveUpIdleWorker() { break } }
         return false
     }
 
     func workerGone() {
-        for pool in pools.values { pool.retryDeferred() }
+        for pool in pools.values { pool.retryStarts() }
         drainingPools.removeAll { $0.isEmpty }
         if isStopping, workerCount == 0 {
             let onStopped = self.onStopped

@@ -2,7 +2,7 @@ package import Base
 
 /// Why and how a cold start happened: the labels of its series.
 package struct ColdStartKey: Hashable, Comparable, Sendable {
-    /// `exec` or `provisioned` (an invocation that had to wait for a provisioned worker's init).
+    /// `fork`, `exec` or `provisioned` (an invocation that had to wait for a provisioned worker's init).
     package let initType: String
     package let reason: String
 
@@ -50,6 +50,8 @@ package enum ColdPhase: String, CaseIterable, Sendable {
     case runtime
     /// The function's own code, to readiness.
     case handlerImport = "handler_import"
+    /// From a fork to readiness.
+    case restore
 }
 
 /// A gauge of one version's pool.
@@ -128,7 +130,7 @@ package struct MetricRow: Sendable {
         },
         MetricRow(
             name: "hearth_cold_start_phase_seconds", kind: .histogram,
-            help: "The phases of cold starts: queue, spawn, runtime, handler_import."
+            help: "The phases of cold starts: queue, spawn, runtime, handler_import, restore."
         ) { metrics, _ in
             zip(ColdPhase.allCases, metrics.coldPhases).map { .histogram("phase=\"\($0.rawValue)\"", $1) }
         },

@@ -8,8 +8,8 @@ internal import UV
 ///
 /// Invariants:
 ///  1. Every `CallID` that the pool knows is in `calls`; it leaves on its answer, its refusal or its loss.
-///  2. Every `WorkerID` that the pool has started is in `workers`, in `deferred` or waits for the recipe; a start that
-///     fails is reported to the pool as an exit.
+///  2. Every `WorkerID` that the pool has started is in `slots` or ordered from `source`; a start that fails is reported
+///     to the pool as an exit.
 ///  3. The pool hears of events in the order in which they happened, never from inside `perform`.
 ///
 /// Thread rule: the loop's thread.
@@ -36,29 +36,20 @@ package final class VersionPool {
         }
     }
 
-    private enum Recipe {
-        case none, preparing, ready(WorkerRecipe), failed(CodeFailure)
-    }
-
     package let version: VersionEntry
     package private(set) var function: FunctionState
     private let invoker: Invoker
     private var pool: Pool
     private var actions: [PoolAction] = []
     private var isPerforming = false
-    private var recipe = Recipe.none
-    /// Starts that wait for the recipe or for room on the node.
-    private var deferred: [(id: WorkerID, provisioned: Bool, reason: StartReason)] = []
+    private var source: WorkerSource!
     private var calls: [CallID: Invocation] = [:]
     private var nextCall: UInt64 = 0
     private var slots: [UInt32: Slot] = [:]
     private let tickTimer: Timer
     private var tickArmedFor = Moment(nanoseconds: .max)
     package var metrics: VersionMetrics
-    /// The last failed init: Lambda's error object.
-    package private(set) var initError: [UInt8]?
-    /// Why no worker can be started, for people.
-    package private(set) var cannotStart: String?
+    private var isDraining = false
     /// Provisioned workers that somebody wants beyond what the catalogue says, until they let go (see `Promotion`).
     private var claims: [ObjectIdentifier: Int] = [:]
     private var onSettled: [() -> Void] = []
@@ -71,9 +62,19 @@ package final class VersionPool {
         pool = Pool(settings: invoker.poolSettings(for: version, provisioned: 0), at: invoker.loop.now)
         tickTimer = try Timer(loop: invoker.loop)
         tickTimer.unreference()
+        source = WorkerSource(version, of: function.name, invoker: invoker, owner: self)
     }
 
     // MARK: What others ask
+
+    /// The last failed init: Lambda's error object.
+    package var initError: [UInt8]? { source.initError }
+    /// Why no worker can be started, for people.
+    package var cannotStart: String? { source.cannotStart }
+    /// Why workers are started by exec though the runtime could fork, for people.
+    package var forkRefusal: String? { source.forkRefusal }
+    /// The process that workers are forked from.
+    package var zygotePID: Int32? { source.zygotePID }
 
     /// Provisioned workers that the catalogue asks for; `claims` may add to it.
     package var provisionedTarget = 0 {
@@ -103,11 +104,12 @@ package final class VersionPool {
 
     /// The version is reachable no more: serve what waits, then stop.
     func drain() {
+        isDraining = true
         pool.drain(at: invoker.loop.now, into: &actions)
         perform()
     }
 
-    var isEmpty: Bool { pool.isEmpty && slots.isEmpty }
+    var isEmpty: Bool { pool.isEmpty && slots.isEmpty && source.isEmpty }
 
     package var gauges: PoolGauges {
         let counts = pool.counts
@@ -172,9 +174,7 @@ package final class VersionPool {
 
     /// A new attempt is made: what failed before says nothing of it.
     func forgetFailures() {
-        initError = nil
-        cannotStart = nil
-        if case .failed = recipe { recipe = .none }
+        source.forgetFailures()
     }
 
     /// Does what the pool has ordered. Orders that arise meanwhile join the list.
@@ -197,6 +197,7 @@ package final class VersionPool {
         isPerforming = false
         armTick()
         checkSettled()
+        if isDraining, pool.isEmpty { source.close() }
     }
 
     private func dispatch(_ call: CallID, _ id: WorkerID, _ first: Bool) {
@@ -232,12 +233,15 @@ package final class VersionPool {
             if slot.isProvisioned { invocation.start = .provisioned }
             return
         }
-        invocation.start = .exec
+        invocation.start = times.isFork ? .fork : .exec
         invocation.initTime = times.ready.since(max(invocation.arrived, times.ordered))
         invocation.coldReason = slot.reason.rawValue
-        let key = ColdStartKey(initType: slot.isProvisioned ? "provisioned" : "exec", reason: slot.reason.rawValue)
+        let kind = slot.isProvisioned ? "provisioned" : invocation.start.rawValue
+        let key = ColdStartKey(initType: kind, reason: slot.reason.rawValue)
         metrics.coldStarts[key, default: Histogram()].record(times.total)
-        let phases = [times.ordered.since(invocation.arrived), times.spawn, times.runtime, times.handlerImport]
+        let phases = [
+            times.ordered.since(invocation.arrived), times.spawn, times.runtime, times.handlerImport, times.restore,
+        ]
         for (index, span) in phases.enumerated() { metrics.coldPhases[index].record(span) }
     }
 
@@ -305,7 +309,7 @@ package final class VersionPool {
         if status != .success { metrics.errors += 1 }
         let report = LogReport(
             duration: run, memoryMegabytes: version.settings.memorySize, peakKiB: peakKiB,
-            initDuration: invocation.start == .exec ? invocation.initTime : nil, coldReason: invocation.coldReason,
+            initDuration: invocation.initTime == .zero ? nil : invocation.initTime, coldReason: invocation.coldReason,
             status: status)
         log(.end(report), invocation.id, invocation.resolution.executedVersion)
         if let tail = invocation.logTail { LogLines.end(invocation.id, report, to: tail) }
@@ -322,68 +326,11 @@ package final class VersionPool {
     // MARK: Processes
 
     private func start(_ id: WorkerID, _ provisioned: Bool, _ reason: StartReason) {
-        guard case .ready(let recipe) = recipe else {
-            deferred.append((id, provisioned, reason))
-            return prepare()
-        }
-        guard invoker.hasRoomForWorker(asking: self) else {
-            deferred.append((id, provisioned, reason))
-            return
-        }
-        do {
-            let worker = try Worker.start(
-                recipe, tag: id.rawValue, provisioned: provisioned, logStream: invoker.logStream(version: versionText),
-                loop: invoker.loop, owner: self)
-            let slot = Slot(worker: worker, id: id, isProvisioned: provisioned, reason: reason)
-            slots[id.rawValue] = slot
-            invoker.workerCount += 1
-            slot.deadline = worker.times.spawned + invoker.settings.initTimeout
-            armTimer(slot)
-        } catch {
-            cannotStart = "\(error)"
-            log(.note("\(error)"), nil, versionText)
-            failStart(id)
-        }
+        source.start(StartOrder(id: id, isProvisioned: provisioned, reason: reason, ordered: invoker.loop.now))
     }
 
-    /// Reported later, so that the pool never hears an answer from inside its own order.
-    private func failStart(_ id: WorkerID, _ cause: ExitCause = .initFailed) {
-        let box = LoopBound(self, on: invoker.loop)
-        invoker.loop.remote.post {
-            let this = box.wrapped
-            this.pool.exited(id, cause: cause, at: this.invoker.loop.now, into: &this.actions)
-            this.perform()
-        }
-    }
-
-    private func prepare() {
-        if case .preparing = recipe { return }
-        recipe = .preparing
-        invoker.codeStore.prepare(version, of: function.name, on: invoker.loop) { [self] result in
-            let starts = deferred
-            deferred = []
-            switch result {
-            case .success(let ready):
-                recipe = .ready(ready)
-                cannotStart = nil
-                for start in starts { self.start(start.id, start.provisioned, start.reason) }
-            case .failure(let failure):
-                recipe = .failed(failure)
-                cannotStart = failure.description
-                log(.note(failure.description), nil, versionText)
-                for start in starts { failStart(start.id) }
-            }
-            checkSettled()
-        }
-    }
-
-    /// Starts what had to wait for room on the node.
-    func retryDeferred() {
-        guard case .ready = recipe, !deferred.isEmpty else { return }
-        let starts = deferred
-        deferred = []
-        for start in starts { self.start(start.id, start.provisioned, start.reason) }
-    }
+    /// There may be room on the node again.
+    func retryStarts() { source.pump() }
 
     /// Stops the worker that has been idle for longest, to make room for another version's; false if there is none.
     func giveUpIdleWorker() -> Bool {
@@ -395,15 +342,15 @@ package final class VersionPool {
     }
 
     private func stop(_ id: WorkerID) {
-        if let index = deferred.firstIndex(where: { $0.id == id }) {
-            deferred.remove(at: index)
-            return failStart(id, .stopped)
-        }
+        if source.cancel(id) { return }
         slots[id.rawValue]?.worker.stop()
     }
 
     /// Kills every process, for the server's own end.
-    func killAll() { for slot in slots.values { slot.worker.kill() } }
+    func killAll() {
+        for slot in slots.values { slot.worker.kill() }
+        source.kill()
+    }
 
     // MARK: Time
 
@@ -438,7 +385,7 @@ package final class VersionPool {
             slot.isTimedOut = true
         } else {
             slot.wasKilledForInit = true
-            initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+            source.initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
             log(.note("init took longer than \(invoker.settings.initTimeout.seconds) s: worker killed"), nil, versionText)
         }
         slot.worker.kill()
@@ -449,15 +396,14 @@ extension VersionPool: WorkerOwner {
     package func workerReady(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
         slot.deadline = Moment(nanoseconds: .max)
-        initError = nil
-        cannotStart = nil
+        source.succeeded()
         metrics.initTimes.record(worker.times.total)
         pool.ready(slot.id, at: worker.times.ready, into: &actions)
         perform()
     }
 
     package func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer) {
-        initError = Array(error.prefix(64 * 1024))
+        source.initError = Array(error.prefix(64 * 1024))
     }
 
     package func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer) {
@@ -498,15 +444,21 @@ extension VersionPool: WorkerOwner {
         log(.output(Array(bytes)), invocation?.id, invocation?.resolution.executedVersion ?? versionText)
     }
 
-    package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
-        guard let slot = slots.removeValue(forKey: worker.tag) else { return }
+    @discardableResult
+    private func forget(_ tag: UInt32) -> Slot? {
+        guard let slot = slots.removeValue(forKey: tag) else { return nil }
         slot.timer?.close()
         slot.timer = nil
         invoker.workerCount -= 1
+        return slot
+    }
+
+    package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
+        guard let slot = forget(worker.tag) else { return }
         let wasReady = worker.times.ready != .zero
         if !wasReady {
             metrics.initFailures += 1
-            if initError == nil { initError = LambdaError.initExit(exit) }
+            if source.initError == nil { source.initError = LambdaError.initExit(exit) }
             log(.note("a worker's init failed: \(exit.lambdaReason)"), nil, versionText)
         }
         lost[worker.tag] = (slot, exit)
@@ -516,4 +468,29 @@ extension VersionPool: WorkerOwner {
         lost[worker.tag] = nil
         invoker.workerGone()
     }
+}
+
+extension VersionPool: WorkerSourceOwner {
+    func sourceStarted(_ worker: Worker, _ order: StartOrder) {
+        let slot = Slot(worker: worker, id: order.id, isProvisioned: order.isProvisioned, reason: order.reason)
+        slots[order.id.rawValue] = slot
+        invoker.workerCount += 1
+        slot.deadline = invoker.loop.now + invoker.settings.initTimeout
+        armTimer(slot)
+    }
+
+    func sourceFailed(_ order: StartOrder, isStopped: Bool) {
+        if slots[order.id.rawValue] != nil { forget(order.id.rawValue) }
+        if !isStopped { metrics.initFailures += 1 }
+        pool.exited(order.id, cause: isStopped ? .stopped : .initFailed, at: invoker.loop.now, into: &actions)
+        perform()
+        invoker.workerGone()
+    }
+
+    func sourceWrote(_ bytes: UnsafeRawBufferPointer) {
+        metrics.logBytes += UInt64(bytes.count)
+        log(.output(Array(bytes)), nil, versionText)
+    }
+
+    func sourceNotes(_ text: String) { log(.note(text), nil, versionText) }
 }

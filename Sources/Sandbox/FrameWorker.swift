@@ -12,6 +12,8 @@ final class FrameWorker: Worker {
     private var fromWorker: Pipe?
     /// The beginning of a frame whose end has not come yet.
     private let partial = ByteBuffer()
+    /// Of a forked worker: when its zygote came to be.
+    var zygoteTimes: StartTimes?
     /// Bytes of an answer beyond the limit that are still to be thrown away.
     private var discarding = 0
 
@@ -119,12 +121,15 @@ final class FrameWorker: Worker {
             }
             let now = loop.now
             // The worker's own times are believed only in their order.
-            times.runtimeUp = min(max(word(0), times.spawned), now)
-            times.importBegan = min(max(word(8), times.runtimeUp), now)
-            times.importEnded = min(max(word(16), times.importBegan), now)
+            if let zygoteTimes {
+                times.begin(forkedAt: min(max(word(0), times.ordered), now), from: zygoteTimes)
+            } else {
+                times.runtimeUp = min(max(word(0), times.spawned), now)
+                times.importBegan = min(max(word(8), times.runtimeUp), now)
+                times.importEnded = min(max(word(16), times.importBegan), now)
+            }
             times.ready = now
             peakKiB = UInt32(littleEndian: rest.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
-            threadCount = Int(UInt16(littleEndian: rest.loadUnaligned(fromByteOffset: 28, as: UInt16.self)))
             phase = .idle
             owner?.workerReady(self)
         case (.initFailed, .starting):

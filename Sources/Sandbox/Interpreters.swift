@@ -14,6 +14,9 @@ package enum BundledClient: Sendable {
         }
     }
 
+    /// Can the client become a zygote?
+    package var canFork: Bool { self == .python }
+
     package var howToInstall: String {
         switch self {
         case .python: "install it with: apt-get install python3"
@@ -23,16 +26,20 @@ package enum BundledClient: Sendable {
 
     private var files: [(name: String, bytes: [UInt8])] {
         switch self {
-        case .python: [("hearth_worker.py", PackageResources.hearth_worker_py)]
+        case .python:
+            [
+                ("hearth_worker.py", PackageResources.hearth_worker_py),
+                ("hearth_zygote.py", PackageResources.hearth_zygote_py),
+            ]
         case .node: [("worker.cjs", PackageResources.worker_cjs)]
         }
     }
 
-    /// Writes the client into `directory` unless it is there, byte for byte; returns the path of its script.
+    /// Writes the client into `directory` unless it is there, byte for byte; returns its script's name.
     package func install(in directory: String) throws -> String {
         mkdir(directory, 0o755)
         for file in files { try write(file.bytes, to: "\(directory)/\(file.name)") }
-        return "\(directory)/\(files[0].name)"
+        return files[0].name
     }
 
     private func write(_ bytes: [UInt8], to path: String) throws {
@@ -57,37 +64,52 @@ package enum BundledClient: Sendable {
     }
 }
 
+/// A language's interpreter as it is installed here.
+package struct Interpreter: Sendable {
+    /// The real binary.
+    package let path: String
+    /// The directories that it needs beside the system's.
+    package let directories: [String]
+}
+
 /// Finds the real binaries behind `python3` and `node`.
 ///
 /// What PATH names may be a shim (pyenv's costs 90 ms a start), so the interpreter itself is asked where it lives, once.
 package final class Interpreters: Sendable {
-    private let known = Mutex<[String: String]>([:])
+    private let known = Mutex<[String: Interpreter]>([:])
 
     package init() {}
 
     /// The interpreter for a Lambda runtime identifier: the exact minor version when it is installed, else whatever
     /// version of the language is. nil when there is none. Blocks for as long as the interpreter takes to start.
-    package func find(for runtime: String) -> String? {
-        if let path = known.withLock({ $0[runtime] }) { return path }
+    package func find(for runtime: String) -> Interpreter? {
+        if let interpreter = known.withLock({ $0[runtime] }) { return interpreter }
         let isPython = runtime.hasPrefix("python")
         let candidates = isPython ? [runtime, "python3"] : ["node", "nodejs"]
-        let question = isPython ? "-c 'import sys; print(sys.executable)'" : "-p process.execPath"
+        let question =
+            isPython
+            ? #"-c 'import sys; print(sys.executable, sys.base_prefix, sys.prefix, sep="\n")'"#
+            : #"-p 'process.execPath + "\n" + path.dirname(path.dirname(process.execPath))'"#
         for name in candidates where name.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "." }) {
-            guard let path = ask("\(name) \(question) 2>/dev/null </dev/null"), path.hasPrefix("/"),
-                access(path, X_OK) == 0
-            else { continue }
-            known.withLock { $0[runtime] = path }
-            return path
+            let answer = ask("\(name) \(question) 2>/dev/null </dev/null")
+            guard let path = answer.first, path.hasPrefix("/"), access(path, X_OK) == 0 else { continue }
+            let directories = Set(answer.dropFirst()).filter { directory in
+                !Isolation.systemDirectories.contains { directory == $0 || directory.hasPrefix($0 + "/") }
+                    && directory.hasPrefix("/") && directory != "/"
+            }
+            let interpreter = Interpreter(path: path, directories: directories.sorted())
+            known.withLock { $0[runtime] = interpreter }
+            return interpreter
         }
         return nil
     }
 
-    /// The first line that a shell command prints.
-    private func ask(_ command: String) -> String? {
-        guard let stream = popen(command, "re") else { return nil }
+    /// The lines that a shell command prints.
+    private func ask(_ command: String) -> [String] {
+        guard let stream = popen(command, "re") else { return [] }
         defer { pclose(stream) }
-        var line = [CChar](repeating: 0, count: 4096)
-        guard fgets(&line, CInt(line.count), stream) != nil else { return nil }
-        return String(decoding: line.prefix { $0 != 0 && $0 != 10 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        var text = [UInt8](repeating: 0, count: 8192)
+        let count = fread(&text, 1, text.count, stream)
+        return text.prefix(count).split(separator: 10).map { String(decoding: $0, as: UTF8.self) }
     }
 }

@@ -42,7 +42,7 @@ final class RuntimeAPIWorker: Worker {
         deliver(message, on: parked)
     }
 
-    override func requestStop() { if pid > 0 { Glibc.kill(-pid, SIGTERM) } }
+    override func requestStop() { process?.terminate() }
 
     override func closeProtocol() {
         parked = nil

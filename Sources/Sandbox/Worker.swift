@@ -62,18 +62,35 @@ package enum WorkerExit: Equatable, Sendable {
 package struct StartTimes: Sendable {
     /// The start was ordered.
     package var ordered = Moment.zero
-    /// The process executes its program.
+    /// The process executes its program; of a forked worker: its first instruction.
     package var spawned = Moment.zero
     /// The client's first instruction (bundled clients only, else equal to `spawned`).
     package var runtimeUp = Moment.zero
     package var importBegan = Moment.zero
     package var importEnded = Moment.zero
+    /// A forked worker's first instruction; zero for one that was executed.
+    package var forked = Moment.zero
     package var ready = Moment.zero
+
+    /// The worker was forked from a zygote whose own start these times then tell too, if the order waited for it.
+    mutating func begin(forkedAt moment: Moment, from zygote: StartTimes) {
+        forked = moment
+        let waited = zygote.ready > ordered
+        spawned = waited ? max(zygote.spawned, ordered) : moment
+        runtimeUp = waited ? max(zygote.runtimeUp, spawned) : moment
+        importBegan = waited ? max(zygote.importBegan, runtimeUp) : moment
+        importEnded = waited ? max(zygote.importEnded, importBegan) : moment
+    }
+
+    /// Did the start take no more than a fork of what was initialised already?
+    package var isFork: Bool { forked != .zero && spawned == forked }
 
     package var total: Span { ready.since(ordered) }
     package var spawn: Span { spawned.since(ordered) }
     package var runtime: Span { importBegan.since(spawned) }
-    package var handlerImport: Span { ready.since(importBegan) }
+    package var handlerImport: Span { (forked == .zero ? ready : forked).since(importBegan) }
+    /// From the fork to readiness: what a copy of an initialised process has left to do.
+    package var restore: Span { forked == .zero ? .zero : ready.since(forked) }
 }
 
 package struct SpawnFailure: Error, CustomStringConvertible {
@@ -85,10 +102,10 @@ package struct SpawnFailure: Error, CustomStringConvertible {
 
 /// One process that serves one version, one invocation at a time.
 ///
-///     (spawned) ──▶ starting ──▶ idle ◀──▶ busy          any ──▶ stopping ──▶ exited
+///     (spawned | forked) ──▶ starting ──▶ idle ◀──▶ busy          any ──▶ stopping ──▶ exited
 ///
 /// The process is hostile from its first instruction: whatever it sends is checked, and what makes no sense kills it.
-/// Its end is known from its pidfd alone; closed pipes only lead there.
+/// Its end is known from its pidfd, or from the zygote that forked it; closed pipes only lead there.
 ///
 /// Thread rule: the loop's thread.
 package class Worker {
@@ -99,13 +116,12 @@ package class Worker {
     package var times = StartTimes()
     /// Highest resident memory so far, in KiB; 0 = unknown.
     package var peakKiB: UInt32 = 0
-    private(set) var pid: pid_t = -1
-    /// Threads after init; more than one cannot be forked.
-    package var threadCount = 1
-    private var pidfd: CInt = -1
-    private var exitWatch: Poll?
+    /// nil before the process is known, and after its end.
+    private(set) var process: ProcessHandle?
     private var log: Pipe?
     private var killTimer: Timer?
+    /// Killed before the process was known.
+    private var isDoomed = false
     private(set) var hasExited = false
 
     init(tag: UInt32, loop: Loop, owner: any WorkerOwner) {
@@ -114,9 +130,7 @@ package class Worker {
         self.owner = owner
     }
 
-    deinit {
-        if pidfd >= 0 { Glibc.close(pidfd) }
-    }
+    package var pid: Int32 { process?.pid ?? -1 }
 
     /// Descriptors that the child gets from number 3 on; the worker's copies are closed after the spawn.
     func childDescriptors() throws -> [CInt] { [] }
@@ -130,57 +144,37 @@ package class Worker {
     /// Frees the protocol's handles, after the exit.
     func closeProtocol() {}
 
-    /// Spawns the process. A failure leaves nothing behind.
-    func spawn(_ recipe: WorkerRecipe, environment: [String]) throws {
+    /// Makes the pipes, has `start` make a process with them, and begins to listen. A failure leaves nothing behind.
+    ///
+    /// - Parameter start: is given the log's write end and the protocol's descriptors, which stay the worker's.
+    func begin(_ start: (_ log: CInt, _ protocolEnds: [CInt]) throws -> Void) throws {
         var readEnd: CInt = -1
         var writeEnd: CInt = -1
         guard hearth_pipe(&readEnd, &writeEnd) == 0 else {
-            throw SpawnFailure(program: recipe.program, step: "make a log pipe", code: errno)
+            throw SpawnFailure(program: "worker", step: "make a log pipe", code: errno)
         }
         defer { Glibc.close(writeEnd) }
         let log = try Pipe(loop: loop, descriptor: readEnd)
-        var spawned = hearth_spawned()
         do {
             let extra = try childDescriptors()
             defer { for descriptor in extra { Glibc.close(descriptor) } }
-            try start(recipe, environment: environment, descriptors: [-1, writeEnd, writeEnd] + extra, &spawned)
+            try start(writeEnd, extra)
         } catch {
             log.close()
             closeProtocol()
             throw error
         }
-        pid = spawned.pid
-        pidfd = spawned.pidfd
-        times.spawned = loop.now
         self.log = log
         log.delegate = LogReader(worker: self)
         log.startReading()
-        let watch = try Poll(loop: loop, descriptor: pidfd)
-        exitWatch = watch
-        try watch.start { [weak self] _ in self?.collectExit() }
     }
 
-    private func start(
-        _ recipe: WorkerRecipe, environment: [String], descriptors: [CInt], _ spawned: inout hearth_spawned
-    ) throws(SpawnFailure) {
-        let status = withCStrings(recipe.arguments) { arguments in
-            withCStrings(environment) { environment in
-                recipe.program.withCString { program in
-                    recipe.directory.withCString { directory in
-                        descriptors.withUnsafeBufferPointer { descriptors in
-                            var what = hearth_spawn(
-                                path: program, arguments: arguments, environment: environment, directory: directory,
-                                descriptors: descriptors.baseAddress, descriptor_count: Int32(descriptors.count),
-                                open_files_max: 1024)
-                            return hearth_spawn(&what, &spawned)
-                        }
-                    }
-                }
-            }
-        }
-        guard status != 0 else { return }
-        let step = spawned.step.map { String(cString: $0) } ?? "start"
-        throw SpawnFailure(program: recipe.program, step: step, code: spawned.error)
+    /// The process is known now; `watches`: its end is to be seen from here.
+    func adopt(_ process: ProcessHandle, watches: Bool = true) throws {
+        guard !hasExited else { return }
+        self.process = process
+        if watches { try process.onExit(loop) { [self] in exited($0) } }
+        if isDoomed { process.kill() }
     }
 
     /// Reports what the process has written up to now.
@@ -198,39 +192,53 @@ package class Worker {
 
     /// Kills the process and everything in its group, now.
     package func kill() {
-        guard !hasExited, pid > 0 else { return }
-        hearth_kill_group(pid, SIGKILL)
-        Glibc.kill(pid, SIGKILL)
+        guard !hasExited else { return }
+        guard let process else {
+            isDoomed = true
+            return
+        }
+        process.kill()
     }
 
-    private func collectExit() {
-        var status: Int32 = -1
-        var signal: Int32 = -1
-        guard !hasExited, hearth_collect(pidfd, &status, &signal) == 1 else { return }
+    /// The process is gone; told by its pidfd or by its zygote.
+    func exited(_ exit: WorkerExit) {
+        guard !hasExited else { return }
         hasExited = true
         // What it left behind in its group must not outlive it.
-        hearth_kill_group(pid, SIGKILL)
+        process?.killGroup()
+        process?.forget()
+        if let failure = process?.failure { wrote("hearth: the sandbox could not be made: \(failure)\n") }
         drainLog()
         drainProtocol()
         killTimer?.close()
         killTimer = nil
-        exitWatch?.close()
-        exitWatch = nil
         closeProtocol()
         log?.close()
         log = nil
-        owner?.workerExited(self, signal >= 0 ? .signal(signal) : .status(status))
+        process = nil
+        owner?.workerExited(self, exit)
         owner = nil
+    }
+
+    /// No process has come about: frees everything and tells nobody.
+    func abandon() {
+        owner = nil
+        exited(.status(0))
     }
 
     /// Takes what the process sent before it ended.
     func drainProtocol() {}
 
+    private func wrote(_ line: String) {
+        var line = line
+        line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+    }
+
     func wrote(_ bytes: UnsafeRawBufferPointer) { owner?.workerWrote(self, bytes) }
 
     /// The highest resident memory that the kernel counted for the process, in KiB (`VmHWM`, proc(5)); 0 = unknown.
     func readPeakKiB() -> UInt32 {
-        let file = open("/proc/\(pid)/status", O_RDONLY | O_CLOEXEC)
+        let file = open("/proc/\(process?.program ?? -1)/status", O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return 0 }
         defer { Glibc.close(file) }
         return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { room in
@@ -253,14 +261,4 @@ private final class LogReader: StreamDelegate {
     func received(_ bytes: UnsafeRawBufferPointer) { worker.wrote(bytes) }
     func ended(error: CInt) {}
     func drained() {}
-}
-
-/// Calls `body` with a NULL-ended array of C strings.
-private func withCStrings<Result>(
-    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
-) -> Result {
-    var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
-    pointers.append(nil)
-    defer { for pointer in pointers { free(pointer) } }
-    return pointers.withUnsafeBufferPointer { body($0.baseAddress.unsafelyUnwrapped) }
 }

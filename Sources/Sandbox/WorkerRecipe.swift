@@ -1,4 +1,4 @@
-internal import Base
+package import Base
 internal import Glibc
 package import UV
 
@@ -16,30 +16,47 @@ package struct WorkerRecipe: Sendable {
     package let directory: String
     /// `NAME=value`, but for what differs from worker to worker.
     package let environment: [String]
+    /// Can its client be asked to become a zygote?
+    package let canFork: Bool
+    /// The walls; nil: none, not even supervision.
+    package let isolation: Isolation?
+    /// The function: its name decides its user.
+    package var owner = ""
+    /// Paths outside that the sandbox shows under the same name.
+    package var shown: [String] = []
+    /// Paths outside that the sandbox shows under another name.
+    package var placed: [(from: String, to: String)] = []
+    /// Bytes of /tmp.
+    package var tmpBytes = 512 << 20
+    /// Has it a network of its own, with nobody in it?
+    package var ownsNetwork = false
 
     package init(
-        workerProtocol: WorkerProtocol, program: String, arguments: [String], directory: String, environment: [String]
+        workerProtocol: WorkerProtocol, program: String, arguments: [String], directory: String, environment: [String],
+        canFork: Bool = false, isolation: Isolation? = nil
     ) {
         self.workerProtocol = workerProtocol
         self.program = program
         self.arguments = arguments
         self.directory = directory
         self.environment = environment
+        self.canFork = canFork
+        self.isolation = isolation
     }
 }
 
 extension Worker {
-    /// Starts a worker; its owner hears `workerReady`, or why not.
+    /// Starts a worker by executing the recipe's program; its owner hears `workerReady`, or why not.
     ///
     /// - Parameters:
     ///   - tag: the owner's own name for it.
+    ///   - ordered: when the start was ordered.
     ///   - provisioned: said to the function as `AWS_LAMBDA_INITIALIZATION_TYPE`.
     ///   - logStream: `AWS_LAMBDA_LOG_STREAM_NAME`.
-    package static func start(
-        _ recipe: WorkerRecipe, tag: UInt32, provisioned: Bool, logStream: String, loop: Loop,
+    package static func execute(
+        _ recipe: WorkerRecipe, tag: UInt32, ordered: Moment, provisioned: Bool, logStream: String, loop: Loop,
         owner: any WorkerOwner
     ) throws -> Worker {
-        let ordered = loop.now
         var environment = recipe.environment
         environment.append(
             "AWS_LAMBDA_INITIALIZATION_TYPE=\(provisioned ? "provisioned-concurrency" : "on-demand")")
@@ -54,7 +71,12 @@ extension Worker {
             worker = api
         }
         worker.times.ordered = ordered
-        try worker.spawn(recipe, environment: environment)
+        var process: ProcessHandle?
+        try worker.begin { log, ends in
+            process = try recipe.spawn(environment: environment, descriptors: [-1, log, log] + ends)
+        }
+        worker.times.spawned = loop.now
+        if let process { try worker.adopt(process) }
         return worker
     }
 }

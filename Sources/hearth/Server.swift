@@ -7,6 +7,7 @@ import Foundation
 import Invoker
 import LambdaAPI
 import Net
+import Sandbox
 import SigV4
 import UV
 
@@ -35,8 +36,10 @@ final class Server {
         self.credentials = credentials
         let loop = try Loop()
         self.loop = loop
+        let isolation = try Self.probeIsolation(config, data)
         let store = CodeStore(
-            catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region)
+            catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
+            isolation: isolation)
         var settings = InvokerSettings()
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
@@ -64,6 +67,22 @@ final class Server {
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }
         }
+    }
+
+    /// The sandbox that this machine can make; refuses to go on without one that the configuration requires.
+    private static func probeIsolation(_ config: RuntimeConfig, _ data: DataDirectory) throws -> Isolation? {
+        // The function's user must be able to read its code.
+        umask(0o022)
+        let isolation = Isolation.probe(
+            wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows)
+        let problem = isolation == nil ? "hearth-init is not beside the hearth executable: build the whole package" : isolation?.problem
+        if let problem, config.isolation == .required {
+            throw Failure("isolation = \"required\" in runtime.toml cannot be met: \(problem)")
+        }
+        if let problem, config.isolation == .on {
+            FileHandle.standardError.write(Data("hearth: functions are not fully isolated: \(problem)\n".utf8))
+        }
+        return isolation
     }
 
     private static func listen(

@@ -11,7 +11,8 @@ struct hearth_spawn {
     const char *directory;     // working directory
     const int *descriptors;    // descriptor i of the child is a copy of descriptors[i]; -1: /dev/null
     int descriptor_count;
-    uint64_t open_files_max;   // RLIMIT_NOFILE
+    uint64_t open_files_max;   // RLIMIT_NOFILE; 0: unchanged
+    int namespaces;            // CLONE_NEW… flags; with CLONE_NEWUSER the caller becomes root of the new one
 };
 
 struct hearth_spawned {
@@ -26,11 +27,33 @@ struct hearth_spawned {
 int hearth_spawn(const struct hearth_spawn *what, struct hearth_spawned *result);
 
 /// How a process ended: collects it. Returns 1 and sets exactly one of `status` (exit code) and `signal` (else -1);
-/// 0 when it is still running.
+/// 0 when it is still running. Of a process that is not a child of ours the kernel may no longer know: then it counts as
+/// killed.
 int hearth_collect(int pidfd, int *status, int *signal);
+
+/// The process of a pidfd as this process numbers it, or -1.
+pid_t hearth_pid_of(int pidfd);
+
+void hearth_signal(int pidfd, int number);
+
+/// Flags of `hearth_spawn.namespaces`.
+int hearth_namespaces(int user, int network);
+
+/// The children of a process, at the most `max`; returns how many there are in `children`.
+int hearth_children(pid_t pid, pid_t *children, int max);
 
 /// Kills the process group of `pid`.
 void hearth_kill_group(pid_t pid, int signal);
 
 /// An anonymous pipe, both ends close-on-exec.
 int hearth_pipe(int *read_end, int *write_end);
+
+/// A connected pair of SOCK_SEQPACKET sockets, both close-on-exec; `ours` does not block.
+int hearth_packet_pair(int *ours, int *theirs);
+
+/// Sends one datagram with descriptors. Returns 0, or -1 with errno set.
+int hearth_send_packet(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count);
+
+/// Receives one datagram and at the most one descriptor (-1: none came; it is close-on-exec). Returns its size, 0 at the
+/// end, -1 with errno set.
+ssize_t hearth_receive_packet(int socket, void *bytes, size_t count, int *descriptor);

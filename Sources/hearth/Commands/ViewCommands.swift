@@ -58,7 +58,7 @@ struct Describe: ParsableCommand {
             say("cold       \(cold["count"] ?? 0) by \(cold["init_type"] ?? ""), reason \(cold["reason"] ?? ""), p50 \(cold["p50_ms"] ?? "") ms")
         }
         let phases = answer["cold_phases"] as? [String: [String: Any]] ?? [:]
-        for phase in ["queue", "spawn", "runtime", "handler_import"] {
+        for phase in ["queue", "spawn", "runtime", "handler_import", "restore"] {
             guard let times = phases[phase], (times["count"] as? Int ?? 0) > 0 else { continue }
             say("  phase    \(phase): p50 \(times["p50_ms"] ?? "") ms, p99 \(times["p99_ms"] ?? "") ms")
         }

@@ -257,11 +257,15 @@ def set_up_logging():
 _current = [""]
 
 
-class LazyLogging:
-    """Sets logging up when somebody imports it: most small functions never do, and it costs 3 ms."""
+class OnImport:
+    """Runs something right after a module's first import: what most small functions never need costs them nothing."""
+
+    def __init__(self, name, action):
+        self.name = name
+        self.action = action
 
     def find_spec(self, name, path=None, target=None):
-        if name != "logging":
+        if name != self.name:
             return None
         from importlib.machinery import PathFinder
 
@@ -269,12 +273,21 @@ class LazyLogging:
         spec = PathFinder.find_spec(name)
         execute = spec.loader.exec_module
 
-        def execute_and_set_up(module):
+        def execute_and_act(module):
             execute(module)
-            set_up_logging()
+            self.action(module)
 
-        spec.loader.exec_module = execute_and_set_up
+        spec.loader.exec_module = execute_and_act
         return spec
+
+
+def after_import(name, action):
+    """Calls `action` with the module: now if it is imported already, else when it is."""
+    module = sys.modules.get(name)
+    if module is not None:
+        action(module)
+    else:
+        sys.meta_path.insert(0, OnImport(name, action))
 
 
 def frames():
@@ -359,39 +372,92 @@ def serve(handler, peak):
             write_all(memoryview(data)[written:])
 
 
-def main():
-    for descriptor in (_IN, _OUT):
-        os.set_inheritable(descriptor, False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
-    if "logging" in sys.modules:
-        set_up_logging()
-    else:
-        sys.meta_path.insert(0, LazyLogging())
-    import_began = time.monotonic_ns()
+def import_handler(fail):
+    """The handler, or the end of the process after `fail` has been told Lambda's error object."""
     try:
-        handler = load_handler(os.environ["_HANDLER"])
+        return load_handler(os.environ["_HANDLER"])
     except BaseException as error:
         if isinstance(error, SystemExit):
             raise
         description = describe(error, "")
         print_error(description)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        send(_INIT_FAILED, json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        flush_log()
+        fail(json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace"))
         sys.exit(1)
-    import_ended = time.monotonic_ns()
-    import gc
 
-    gc.collect()
-    gc.freeze()
+
+def flush_log():
     sys.stdout.flush()
     sys.stderr.flush()
-    peak = PeakMemory()
+
+
+def send_ready(peak, import_began, import_ended):
     threads = len(os.listdir("/proc/self/task"))
     send(_READY, struct.pack("<QQQIH", _started, import_began, import_ended, peak.read(), threads))
+
+
+def run_worker(import_began):
+    import gc
+
+    for descriptor in (_IN, _OUT):
+        os.set_inheritable(descriptor, False)
+    handler = import_handler(lambda error: send(_INIT_FAILED, error))
+    import_ended = time.monotonic_ns()
+    gc.collect()
+    gc.freeze()
+    flush_log()
+    peak = PeakMemory()
+    send_ready(peak, import_began, import_ended)
     serve(handler, peak)
+
+
+def run_zygote(zygote_module, import_began):
+    """Imports the handler once; what comes back from `serve_forks` is a worker, forked on the server's order."""
+    global _started
+    control = zygote_module.Control()
+    os.set_inheritable(_IN, False)
+    sandbox = zygote_module.make_sandbox()
+    randomness = zygote_module.Randomness()
+    after_import("random", randomness.watch)
+    handler = import_handler(control.fail)
+    import_ended = time.monotonic_ns()
+    flush_log()
+    times = _started, import_began, import_ended
+    zygote = zygote_module.prepare(control, randomness, sandbox, times, PeakMemory().read())
+    order = zygote.serve_forks()
+    _started = time.monotonic_ns()
+    os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency" if order[4] else "on-demand"
+    Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order[5:].decode()
+    try:
+        zygote.hooks.run_after()
+    except Exception as error:
+        description = describe(error, "")
+        print_error(description)
+        flush_log()
+        send(_INIT_FAILED, json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        os._exit(1)
+    flush_log()
+    peak = PeakMemory()
+    send_ready(peak, _started, _started)
+    serve(handler, peak)
+    flush_log()
+    # Nothing of a worker is worth the milliseconds that an orderly end of the interpreter takes.
+    os._exit(0)
+
+
+def main():
+    zygote_module = None
+    if os.environ.pop("HEARTH_ZYGOTE", None):
+        import hearth_zygote as zygote_module
+    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
+    after_import("logging", lambda _: set_up_logging())
+    import_began = time.monotonic_ns()
+    if zygote_module is None:
+        run_worker(import_began)
+    else:
+        run_zygote(zygote_module, import_began)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,248 @@
+internal import Base
+internal import Catalog
+internal import Glibc
+internal import Pool
+internal import Sandbox
+internal import UV
+
+/// A worker that the pool has ordered.
+struct StartOrder {
+    let id: WorkerID
+    let isProvisioned: Bool
+    let reason: StartReason
+    let ordered: Moment
+}
+
+/// Who ordered workers and is told what became of the orders. Never called from inside `start`.
+protocol WorkerSourceOwner: WorkerOwner {
+    func sourceStarted(_ worker: Worker, _ order: StartOrder)
+    /// - Parameter isStopped: the order was taken back; else the init error and the sentence say why.
+    func sourceFailed(_ order: StartOrder, isStopped: Bool)
+    func sourceWrote(_ bytes: UnsafeRawBufferPointer)
+    func sourceNotes(_ text: String)
+}
+
+/// Where the workers of one version come from: its recipe, its zygote, or an exec.
+///
+///     none ──prepare──▶ preparing ──▶ ready ──(can fork)──▶ zygote starting ──▶ forking
+///                           └─▶ failed        └─(cannot, or the zygote refuses)──▶ executing
+///
+/// Invariants:
+///  1. Every order is answered once: by `sourceStarted`, or by `sourceFailed`.
+///  2. Orders wait in `waiting`, in their order, for the recipe, for the zygote or for room on the node.
+///  3. There is at most one zygote; one that has ended is replaced at once if it had lived for a second, else at the next
+///     order.
+///
+/// Thread rule: the loop's thread.
+final class WorkerSource {
+    private enum Recipe { case none, preparing, ready(WorkerRecipe), failed }
+
+    private let version: VersionEntry
+    private let function: String
+    private let invoker: Invoker
+    /// The pool; both live until the pool has drained, and `close` cuts the tie.
+    private var owner: (any WorkerSourceOwner)?
+    private var recipe = Recipe.none
+    private var zygote: Zygote?
+    private var zygoteTimer: Timer?
+    private var waiting: [StartOrder] = []
+    private var isClosed = false
+    /// The last failed init: Lambda's error object.
+    var initError: [UInt8]?
+    /// Why no worker can be started, for people.
+    private(set) var cannotStart: String?
+    /// Why workers are started by exec though the runtime could fork, for people.
+    private(set) var forkRefusal: String?
+
+    init(_ version: VersionEntry, of function: String, invoker: Invoker, owner: any WorkerSourceOwner) {
+        self.version = version
+        self.function = function
+        self.invoker = invoker
+        self.owner = owner
+    }
+
+    var zygotePID: Int32? { zygote?.isReady == true ? zygote?.pid : nil }
+    var isEmpty: Bool { zygote == nil && waiting.isEmpty }
+
+    /// A new attempt is made: what failed before says nothing of it.
+    func forgetFailures() {
+        initError = nil
+        cannotStart = nil
+        if case .failed = recipe { recipe = .none }
+    }
+
+    /// Takes an order; the answer comes later.
+    func start(_ order: StartOrder) {
+        waiting.append(order)
+        pump()
+    }
+
+    /// Takes an order back if it still waits.
+    func cancel(_ id: WorkerID) -> Bool {
+        guard let index = waiting.firstIndex(where: { $0.id == id }) else { return false }
+        fail(waiting.remove(at: index), isStopped: true)
+        return true
+    }
+
+    /// Starts what can be started now.
+    func pump() {
+        guard !waiting.isEmpty, let recipe = usableRecipe() else { return }
+        if recipe.canFork, forkRefusal == nil {
+            guard let zygote else { return makeZygote(recipe) }
+            guard zygote.isReady else { return }
+        }
+        while let order = waiting.first {
+            guard invoker.hasRoomForWorker(asking: version) else { return }
+            do {
+                guard let worker = try make(order, recipe) else { return }
+                waiting.removeFirst()
+                initError = nil
+                owner?.sourceStarted(worker, order)
+            } catch {
+                waiting.removeFirst()
+                give(up: "\(error)", order)
+            }
+        }
+    }
+
+    private func make(_ order: StartOrder, _ recipe: WorkerRecipe) throws -> Worker? {
+        guard let owner else { return nil }
+        let stream = invoker.logStream(version: version.number.map(String.init) ?? "$LATEST")
+        if let zygote, zygote.isReady {
+            return try zygote.fork(
+                tag: order.id.rawValue, ordered: order.ordered, provisioned: order.isProvisioned, logStream: stream,
+                owner: owner)
+        }
+        return try Worker.execute(
+            recipe, tag: order.id.rawValue, ordered: order.ordered, provisioned: order.isProvisioned,
+            logStream: stream, loop: invoker.loop, owner: owner)
+    }
+
+    private func usableRecipe() -> WorkerRecipe? {
+        switch recipe {
+        case .ready(let recipe): return recipe
+        case .preparing: return nil
+        case .none, .failed:
+            prepare()
+            return nil
+        }
+    }
+
+    private func prepare() {
+        recipe = .preparing
+        invoker.codeStore.prepare(version, of: function, on: invoker.loop) { [self] result in
+            switch result {
+            case .success(let ready):
+                recipe = .ready(ready)
+                cannotStart = nil
+                pump()
+            case .failure(let failure):
+                recipe = .failed
+                failAll(failure.description)
+            }
+        }
+    }
+
+    private func makeZygote(_ recipe: WorkerRecipe) {
+        do {
+            let zygote = try Zygote(recipe, loop: invoker.loop, owner: self)
+            self.zygote = zygote
+            let timer = try Timer(loop: invoker.loop)
+            timer.unreference()
+            zygoteTimer = timer
+            timer.start(after: invoker.settings.initTimeout) { [unowned self] in
+                initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+                zygote.kill()
+            }
+        } catch {
+            failAll("\(error)")
+        }
+    }
+
+    private func disarmZygoteTimer() {
+        zygoteTimer?.close()
+        zygoteTimer = nil
+    }
+
+    private func failAll(_ sentence: String) {
+        let orders = waiting
+        waiting = []
+        for order in orders { give(up: sentence, order) }
+    }
+
+    private func give(up sentence: String, _ order: StartOrder) {
+        cannotStart = sentence
+        owner?.sourceNotes(sentence)
+        fail(order, isStopped: false)
+    }
+
+    /// Reported later, so that the pool never hears an answer from inside its own order.
+    private func fail(_ order: StartOrder, isStopped: Bool) {
+        let box = LoopBound(self, on: invoker.loop)
+        invoker.loop.remote.post { box.wrapped.owner?.sourceFailed(order, isStopped: isStopped) }
+    }
+
+    /// A worker has become ready: what failed before is over.
+    func succeeded() {
+        initError = nil
+        cannotStart = nil
+    }
+
+    /// No more workers will be ordered: ends the zygote, whose workers live on.
+    func close() {
+        isClosed = true
+        disarmZygoteTimer()
+        zygote?.stop()
+        zygote = nil
+        owner = nil
+    }
+
+    func kill() { zygote?.kill() }
+}
+
+extension WorkerSource: ZygoteOwner {
+    func zygoteReady(_ zygote: Zygote) {
+        disarmZygoteTimer()
+        pump()
+    }
+
+    func zygoteInitFailed(_ zygote: Zygote, error: UnsafeRawBufferPointer) {
+        initError = Array(error.prefix(64 * 1024))
+    }
+
+    func zygoteRefuses(_ zygote: Zygote, reason: String) {
+        forkRefusal = reason
+        owner?.sourceNotes("workers are started by exec, which is slower: \(reason)")
+        self.zygote = nil
+        disarmZygoteTimer()
+        pump()
+    }
+
+    func zygoteCouldNotFork(_ zygote: Zygote, tag: UInt32, code: Int32) {
+        owner?.sourceNotes("a worker could not be forked: \(String(cString: strerror(code)))")
+        owner?.sourceFailed(
+            StartOrder(
+                id: WorkerID(rawValue: tag), isProvisioned: false, reason: .scaleUp, ordered: invoker.loop.now),
+            isStopped: false)
+    }
+
+    func zygoteWrote(_ zygote: Zygote, _ bytes: UnsafeRawBufferPointer) { owner?.sourceWrote(bytes) }
+
+    func zygoteExited(_ zygote: Zygote, _ exit: WorkerExit) {
+        guard self.zygote === zygote else { return }
+        self.zygote = nil
+        disarmZygoteTimer()
+        owner?.sourceNotes("the zygote ended: \(exit.lambdaReason)")
+        let ready = zygote.times.ready
+        if ready != .zero {
+            // One that ends again and again is made anew only when somebody needs it.
+            guard !isClosed, case .ready(let recipe) = recipe else { return }
+            if !waiting.isEmpty || invoker.loop.now.since(ready) > .seconds(1) { makeZygote(recipe) }
+            return
+        }
+        if initError == nil { initError = LambdaError.initExit(exit) }
+        let orders = waiting
+        waiting = []
+        for order in orders { fail(order, isStopped: false) }
+    }
+}

@@ -1,0 +1,140 @@
+internal import CSandbox
+internal import Glibc
+
+/// What walls this machine lets a worker have: tried once at the start, then the same for all.
+///
+/// This is process isolation for code that its owner deploys; it is not a wall for hostile tenants, who share a kernel.
+package struct Isolation: Sendable {
+    /// hearth-init, beside the server's own executable.
+    package let initPath: String
+    /// An empty directory on which each sandbox mounts its own root.
+    package let mountPoint: String
+    /// Does the server run as root? Then each function gets a user of its own; else all is mapped to the server's.
+    package let isRoot: Bool
+    /// False: hearth-init only sees to it that nothing outlives the server.
+    package let hasNamespaces: Bool
+    /// Does each forked worker get its own /tmp? Needs user namespaces inside the sandbox.
+    package let hasPrivateTmp: Bool
+    /// Are users beyond 65,535 mapped, so that each function can have its own?
+    let hasUsers: Bool
+    /// Directories of the machine that are shown inside, read-only, where they are outside.
+    let shown: [String]
+    /// Not to be seen although it may lie in one of `shown`.
+    let hidden: String
+    /// What is missing, and how to get it; nil when nothing is.
+    package let problem: String?
+
+    static let systemDirectories = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"]
+
+    /// Where the sandbox shows a version's code and the clients, as Lambda does.
+    package static let codeDirectory = "/var/task"
+    package static let runtimeDirectory = "/var/runtime"
+
+    /// Tries a sandbox, and a smaller one if that fails. Blocks for some milliseconds.
+    ///
+    /// - Parameters:
+    ///   - wanted: false: no namespaces are tried.
+    ///   - dataDirectory: hidden from all; `sandbox/` is made in it.
+    ///   - shown: directories beside the system's.
+    /// - Returns: nil when not even hearth-init is there.
+    package static func probe(wanted: Bool, dataDirectory: String, shown: [String]) -> Isolation? {
+        guard let initPath = findInit() else { return nil }
+        let mountPoint = dataDirectory + "/sandbox"
+        mkdir(mountPoint, 0o755)
+        let isRoot = geteuid() == 0
+        func make(_ hasNamespaces: Bool, _ hasPrivateTmp: Bool, _ problem: String?) -> Isolation {
+            Isolation(
+                initPath: initPath, mountPoint: mountPoint, isRoot: isRoot, hasNamespaces: hasNamespaces,
+                hasPrivateTmp: hasPrivateTmp, hasUsers: isRoot && mapsManyUsers, shown: systemDirectories + resolver + shown,
+                hidden: dataDirectory, problem: problem)
+        }
+        guard wanted else { return make(false, false, "isolation is off in runtime.toml") }
+        let full = make(true, true, nil)
+        // unshare(1) is not needed on the machine: a shell builtin tells whether a second user namespace can be made.
+        if let failure = full.tryProgram("/bin/true") {
+            return make(false, false, "no sandbox can be made here (\(failure)): run as root, or allow user namespaces with sysctl user.max_user_namespaces=15000")
+        }
+        guard nestedNamespacesAllowed else {
+            return make(true, false, "user namespaces are forbidden to functions: the workers of one version share /tmp; allow them with sysctl kernel.unprivileged_userns_clone=1")
+        }
+        return full
+    }
+
+    private static func findInit() -> String? {
+        var path = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/self/exe", &path, path.count - 1)
+        guard count > 0 else { return nil }
+        let own = String(decoding: path.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
+        guard let slash = own.lastIndex(of: "/") else { return nil }
+        let beside = String(own[..<slash]) + "/hearth-init"
+        return access(beside, X_OK) == 0 ? beside : nil
+    }
+
+    /// The resolver's file is often a link out of /etc.
+    private static var resolver: [String] {
+        guard let real = realpath("/etc/resolv.conf", nil) else { return [] }
+        defer { free(real) }
+        let path = String(cString: real)
+        return path.hasPrefix("/etc/") ? [] : [path]
+    }
+
+    private static func number(in file: String) -> Int? {
+        guard let stream = fopen(file, "re") else { return nil }
+        defer { fclose(stream) }
+        var line = [CChar](repeating: 0, count: 64)
+        guard fgets(&line, CInt(line.count), stream) != nil else { return nil }
+        return Int(strtol(line, nil, 10))
+    }
+
+    private static var nestedNamespacesAllowed: Bool {
+        number(in: "/proc/sys/user/max_user_namespaces") != 0
+            && number(in: "/proc/sys/kernel/unprivileged_userns_clone") != 0
+            && number(in: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns") != 1
+    }
+
+    /// In a container of its own, root may have only the first users mapped (user_namespaces(7): uid_map).
+    private static var mapsManyUsers: Bool {
+        guard let stream = fopen("/proc/self/uid_map", "re") else { return false }
+        defer { fclose(stream) }
+        var line = [CChar](repeating: 0, count: 128)
+        guard fgets(&line, CInt(line.count), stream) != nil else { return false }
+        let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let parts = text.split(whereSeparator: { $0 == " " || $0 == "\n" }).compactMap { UInt64($0) }
+        return parts.count == 3 && parts[2] >= 0xFFFF_FFFF
+    }
+
+    /// Runs a program in a sandbox to its end; nil when it went well, else what did not.
+    private func tryProgram(_ path: String) -> String? {
+        let recipe = WorkerRecipe(
+            workerProtocol: .frames, program: path, arguments: [path], directory: "/", environment: [], isolation: self)
+        do throws(SpawnFailure) {
+            return try recipe.spawn(environment: [], descriptors: [-1, -1, -1]).waitForSuccess()
+        } catch {
+            return error.description
+        }
+    }
+
+    /// hearth-init's options for a recipe.
+    func options(for recipe: WorkerRecipe) -> [String] {
+        var options = [
+            "--root", mountPoint, "--tmp", String(recipe.tmpBytes), "--directory", recipe.directory,
+            "--processes", String(4096),
+        ]
+        if hasUsers { options += ["--user", String(user(of: recipe.owner))] }
+        if recipe.ownsNetwork { options.append("--owns-network") }
+        for path in shown + recipe.shown { options += ["--bind", path, path] }
+        for (from, to) in recipe.placed { options += ["--bind", from, to] }
+        if shown.contains(where: { hidden.hasPrefix($0 + "/") }) { options += ["--hide", hidden] }
+        return options
+    }
+
+    /// The user of a function on a server that runs as root: the same at each start, and nobody else's.
+    ///
+    /// 28 bits of FNV-1a of its name above 2^28: a thousand functions share one with a probability of 0.002, and then
+    /// they are still in namespaces of their own.
+    package func user(of function: String) -> UInt32 {
+        var hash: UInt32 = 0x811C_9DC5
+        for byte in function.utf8 { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
+        return 0x1000_0000 | (hash & 0x0FFF_FFFF)
+    }
+}

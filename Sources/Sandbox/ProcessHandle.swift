@@ -1,0 +1,165 @@
+internal import Base
+internal import CSandbox
+internal import Glibc
+internal import UV
+
+/// A process that Hearth started or was given: who it is, how to end it, how it ended.
+///
+/// One that hearth-init started is two: `pid` is hearth-init, which tells over the status socket how its program ended;
+/// a zygote's hearth-init then stays until the workers that were forked have gone too.
+///
+/// Invariants:
+///  1. The pidfd names the process for as long as this object lives, whatever becomes of the number.
+///  2. `onExit` calls back once, when the program has ended; a child of this server is collected whether or not anybody
+///     still holds the handle.
+///
+/// Thread rule: the loop's thread.
+final class ProcessHandle {
+    let pid: pid_t
+    private let pidfd: CInt
+    /// Our end of hearth-init's socket, or -1.
+    private let status: CInt
+    private var exitWatch: Poll?
+    private var statusWatch: Poll?
+    private var told: WorkerExit?
+    /// Why hearth-init could not start the program.
+    private(set) var failure: String?
+    private var body: ((WorkerExit) -> Void)?
+
+    /// Takes `pidfd` and `status` over.
+    init(pid: pid_t, pidfd: CInt, status: CInt = -1) {
+        self.pid = pid
+        self.pidfd = pidfd
+        self.status = status
+    }
+
+    /// Takes over the pidfd of somebody else's child; nil when the process cannot be seen from here.
+    init?(pidfd: CInt) {
+        let pid = hearth_pid_of(pidfd)
+        guard pid > 0 else {
+            Glibc.close(pidfd)
+            return nil
+        }
+        self.pid = pid
+        self.pidfd = pidfd
+        status = -1
+    }
+
+    deinit {
+        Glibc.close(pidfd)
+        if status >= 0 { Glibc.close(status) }
+    }
+
+    /// The program's own process: hearth-init's first child, or the process itself.
+    var program: pid_t { status >= 0 ? children.first ?? pid : pid }
+
+    /// Children of the process now.
+    var children: [pid_t] {
+        withUnsafeTemporaryAllocation(of: pid_t.self, capacity: 512) { room in
+            Array(room.prefix(Int(hearth_children(pid, room.baseAddress, Int32(room.count)))))
+        }
+    }
+
+    func onExit(_ loop: Loop, _ body: @escaping (WorkerExit) -> Void) throws(UVError) {
+        self.body = body
+        let watch = try Poll(loop: loop, descriptor: pidfd)
+        exitWatch = watch
+        // Kept by the watch until the process has been collected.
+        try watch.start { [self] _ in
+            guard let exit = collect() else { return }
+            readStatus()
+            report(told ?? exit)
+            stopWatching()
+        }
+        guard status >= 0 else { return }
+        let telling = try Poll(loop: loop, descriptor: status)
+        statusWatch = telling
+        try telling.start { [unowned self] _ in
+            readStatus()
+            if let told { report(told) }
+        }
+    }
+
+    private func report(_ exit: WorkerExit) {
+        let body = self.body
+        self.body = nil
+        body?(exit)
+    }
+
+    private func stopWatching() {
+        exitWatch?.close()
+        exitWatch = nil
+        statusWatch?.close()
+        statusWatch = nil
+    }
+
+    /// Forgets who wanted to know of the exit. A child goes on being watched, so that it is collected.
+    func forget() { body = nil }
+
+    private func readStatus() {
+        withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { room in
+            while status >= 0, told == nil {
+                var descriptor: CInt = -1
+                let count = hearth_receive_packet(status, room.baseAddress, room.count, &descriptor)
+                if descriptor >= 0 { Glibc.close(descriptor) }
+                guard count > 0 else {
+                    // The end of the socket would be readable for ever.
+                    if count == 0 {
+                        statusWatch?.close()
+                        statusWatch = nil
+                    }
+                    return
+                }
+                let rest = UnsafeRawBufferPointer(rebasing: room[1..<count])
+                switch room[0] {
+                case UInt8(ascii: "E") where rest.count >= 4:
+                    told = WorkerExit(waitStatus: rest.loadUnaligned(as: Int32.self))
+                case UInt8(ascii: "F"): failure = String(decoding: rest, as: UTF8.self)
+                default: break
+                }
+            }
+        }
+    }
+
+    private func collect() -> WorkerExit? {
+        var status: Int32 = -1
+        var signal: Int32 = -1
+        guard hearth_collect(pidfd, &status, &signal) == 1 else { return nil }
+        return signal >= 0 ? .signal(signal) : .status(status)
+    }
+
+    /// Waits for the end, five seconds at the most; nil when the program ended well, else what did not go well.
+    func waitForSuccess() -> String? {
+        var waiting = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+        guard poll(&waiting, 1, 5000) == 1, let exit = collect() else {
+            kill()
+            return "it did not end"
+        }
+        readStatus()
+        if let failure { return failure }
+        return (told ?? exit) == .status(0) ? nil : (told ?? exit).lambdaReason
+    }
+
+    /// Kills the process and everything in its group; with hearth-init and its namespace, everything in the sandbox.
+    func kill() {
+        hearth_kill_group(pid, SIGKILL)
+        hearth_signal(pidfd, SIGKILL)
+    }
+
+    /// Kills the program alone; what it has forked lives on.
+    func killProgram() { if status < 0 { kill() } else if let child = children.first { Glibc.kill(child, SIGKILL) } }
+
+    /// Kills what an ended process left behind in its group.
+    func killGroup() { hearth_kill_group(pid, SIGKILL) }
+
+    /// Asks the program to end; hearth-init passes the signal on.
+    func terminate() { if status >= 0 { hearth_signal(pidfd, SIGTERM) } else if pid > 1 { Glibc.kill(-pid, SIGTERM) } }
+}
+
+extension WorkerExit {
+    /// From the status that `waitpid` gives (wait(2)).
+    init(waitStatus status: Int32) {
+        let signal = status & 0x7F
+        self = signal == 0 ? .status((status >> 8) & 0xFF) : .signal(signal)
+    }
+}

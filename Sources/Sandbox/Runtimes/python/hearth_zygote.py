@@ -1,0 +1,285 @@
+"""The zygote: an initialised process from which the workers of one version are forked.
+
+The handler has been imported. What is left is to say so on descriptor 3 (a SOCK_SEQPACKET socket) and to fork whenever
+the server asks. Datagrams to the server are one byte for the kind and the rest, little-endian:
+
+    1 ready    u64 ns at the first line, u64 at import's begin, u64 at its end, u32 peak KiB
+    2 failed   JSON error of the init; the process exits
+    3 refuses  why this process cannot be forked, as text; the process exits
+    4 forked   u32 tag, with the child's pidfd
+    5 exited   u32 tag, i32 wait status
+    6 unforked u32 tag, i32 errno
+
+and from the server: u32 tag, u8 1 if provisioned, log stream name; with the child's input, output and log descriptors.
+"""
+
+import _socket
+import array
+import gc
+import os
+import signal
+import struct
+import sys
+import time
+
+READY, FAILED, REFUSES, FORKED, EXITED, UNFORKED = 1, 2, 3, 4, 5, 6
+_CONTROL = 3
+_DATAGRAM_MAX = 64 * 1024
+
+
+class Randomness:
+    """Generators that seeded themselves before the fork: each child seeds them anew.
+
+    The module's own generator is among them; those with a seed of their user's are left alone.
+    """
+
+    def __init__(self):
+        self.seeded = []
+
+    def watch(self, module):
+        """Called when `random` has been imported."""
+        import weakref
+
+        original = module.Random.__init__
+        seeded = self.seeded
+
+        def init(generator, x=None):
+            original(generator, x)
+            if x is None:
+                seeded.append(weakref.ref(generator))
+
+        module.Random.__init__ = init
+
+    def renew(self):
+        random = sys.modules.get("random")
+        if random is not None:
+            random.seed()
+            for reference in self.seeded:
+                generator = reference()
+                if generator is not None:
+                    generator.seed()
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is not None:
+            numpy_random.seed()
+        ssl = sys.modules.get("_ssl")
+        if ssl is not None:
+            ssl.RAND_add(os.urandom(32), 32.0)
+        uuid = sys.modules.get("uuid")
+        if uuid is not None:
+            # Two children in the same tick must not give out the same version 1 UUID.
+            uuid._last_timestamp = None
+            uuid._node = None
+            uuid._generate_time_safe = None
+            uuid.getnode = lambda: int.from_bytes(os.urandom(6), "big") | 1 << 40
+
+
+class Hooks:
+    """Functions that the package `snapshot_restore_py` has been given to run around a snapshot."""
+
+    def __init__(self):
+        module = sys.modules.get("snapshot_restore_py")
+        self.before = list(module.get_before_snapshot()) if module else []
+        self.after = list(module.get_after_restore()) if module else []
+
+    def __bool__(self):
+        return bool(self.before or self.after)
+
+    def run_before(self):
+        # Last registered, first run.
+        while self.before:
+            function, args, kwargs = self.before.pop()
+            function(*args, **kwargs)
+
+    def run_after(self):
+        for function, args, kwargs in self.after:
+            function(*args, **kwargs)
+
+
+class Control:
+    def __init__(self):
+        # The module `socket` would cost every start 4 ms.
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, _CONTROL)
+
+    def send(self, kind, body=b"", descriptors=()):
+        ancillary = []
+        if descriptors:
+            ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))]
+        self.socket.sendmsg([bytes((kind,)), body], ancillary)
+
+    def receive(self):
+        """The next order and its descriptors; an empty one when the server is gone."""
+        space = _socket.CMSG_SPACE(3 * 4)
+        data, ancillary, _, _ = self.socket.recvmsg(1024, space, _socket.MSG_CMSG_CLOEXEC)
+        descriptors = array.array("i")
+        for level, kind, payload in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                descriptors.frombytes(payload[: len(payload) // 4 * 4])
+        return data, descriptors
+
+    def fail(self, error):
+        self.send(FAILED, error[:_DATAGRAM_MAX])
+
+
+def make_sandbox():
+    """What is left of the sandbox for each fork to do; nothing where there is none."""
+    return Sandbox() if "HEARTH_FILTER" in os.environ else None
+
+
+class Sandbox:
+    """What a worker shuts behind itself after the fork: its own /tmp, then the system calls that had to make it.
+
+    hearth-init has made the rest of the sandbox and passes the system-call filter as a file. ctypes is imported before
+    the fork, so that a worker pays for the calls alone.
+    """
+
+    NEW_USER, NEW_NS = 0x10000000, 0x00020000
+    SET_SECUREBITS, SET_SECCOMP, FILTER = 28, 22, 2
+    NO_ROOT = 0b11  # SECBIT_NOROOT and its lock
+    PROCESSES_MAX = 1024  # Lambda's own figure
+
+    def __init__(self):
+        import ctypes
+
+        self.ctypes = ctypes
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.tmp = os.environ.pop("HEARTH_TMP", "").encode()
+        number = int(os.environ.pop("HEARTH_FILTER"))
+        size = os.fstat(number).st_size
+        self.filter = ctypes.create_string_buffer(os.pread(number, size, 0), size)
+        os.close(number)
+
+        class Program(ctypes.Structure):
+            _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+
+        self.program = Program(size // 8, ctypes.addressof(self.filter))
+        # capset(2): version 3, this process; two empty sets.
+        self.header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        self.none = (ctypes.c_uint32 * 6)()
+
+    def check(self, result, what):
+        if result != 0:
+            error = self.ctypes.get_errno()
+            raise OSError(error, f"cannot {what}: {os.strerror(error)}")
+
+    def enter(self):
+        import resource
+
+        libc = self.libc
+        uid, gid = os.getuid(), os.getgid()
+        # Where user namespaces are forbidden the workers of a version share the zygote's /tmp: `hearth doctor` says so.
+        if libc.unshare(self.NEW_USER | self.NEW_NS) == 0:
+            for name, text in ("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1"):
+                file = os.open(f"/proc/self/{name}", os.O_WRONLY)
+                os.write(file, text.encode())
+                os.close(file)
+            self.check(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 6, self.tmp), "mount /tmp")
+            self.check(libc.prctl(self.SET_SECUREBITS, self.NO_ROOT, 0, 0, 0), "set the secure bits")
+            self.check(libc.capset(self.header, self.none), "give up capabilities")
+        resource.setrlimit(resource.RLIMIT_NPROC, (self.PROCESSES_MAX, self.PROCESSES_MAX))
+        self.check(
+            libc.prctl(self.SET_SECCOMP, self.FILTER, self.ctypes.byref(self.program), 0, 0), "filter system calls"
+        )
+
+
+def reason_against(hooks):
+    """Why a fork of this process would not be a whole worker, or nothing."""
+    threads = len(os.listdir("/proc/self/task"))
+    if threads > 1:
+        return f"its init left {threads} threads, and a fork keeps only one"
+    if not hasattr(os, "pidfd_open"):
+        return "Python before 3.9 has no pidfd_open"
+    sockets = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) != _CONTROL and os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                sockets += 1
+        except OSError:
+            pass
+    if sockets and not hooks:
+        return (
+            f"its init left {sockets} open socket{'s' if sockets > 1 else ''} that all workers would share: "
+            "open them at the first invocation, or register hooks with snapshot_restore_py"
+        )
+    return None
+
+
+class Zygote:
+    def __init__(self, control, randomness, hooks, sandbox):
+        self.control = control
+        self.randomness = randomness
+        self.hooks = hooks
+        self.sandbox = sandbox
+        self.tags = {}
+
+    def serve_forks(self):
+        """Forks on command; returns in each child, with its order. The end of the socket ends the process."""
+        signal.signal(signal.SIGCHLD, lambda *_: self.collect())
+        while True:
+            order, descriptors = self.control.receive()
+            if not order:
+                os._exit(0)
+            tag = int.from_bytes(order[:4], "little")
+            if len(descriptors) != 3:
+                self.control.send(UNFORKED, struct.pack("<Ii", tag, 9))
+                continue
+            # A child that ends at once must not be collected before it has a name.
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            try:
+                pid = os.fork()
+            except OSError as error:
+                self.control.send(UNFORKED, struct.pack("<Ii", tag, error.errno or 0))
+                pid = -1
+            if pid == 0:
+                self.become_worker(descriptors)
+                return order
+            if pid > 0:
+                self.tags[pid] = tag
+                pidfd = os.pidfd_open(pid)
+                self.control.send(FORKED, struct.pack("<I", tag), (pidfd,))
+                os.close(pidfd)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+    def collect(self):
+        while self.tags:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            tag = self.tags.pop(pid, None)
+            if tag is not None:
+                self.control.send(EXITED, struct.pack("<Ii", tag, status))
+
+    def become_worker(self, descriptors):
+        self.control.socket.detach()
+        to_read, to_write, log = descriptors
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        # Number 3 is the control socket, closed by being replaced.
+        os.dup2(to_read, 3, inheritable=False)
+        os.dup2(to_write, 4, inheritable=False)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+        self.randomness.renew()
+        if self.sandbox:
+            self.sandbox.enter()
+
+
+def prepare(control, randomness, sandbox, times, peak_kib):
+    """Makes this process ready to be forked and says so; returns the zygote."""
+    hooks = Hooks()
+    hooks.run_before()
+    gc.collect()
+    gc.freeze()
+    refusal = reason_against(hooks)
+    if refusal:
+        control.send(REFUSES, refusal.encode())
+        os._exit(0)
+    control.send(READY, struct.pack("<QQQI", *times, peak_kib))
+    return Zygote(control, randomness, hooks, sandbox)

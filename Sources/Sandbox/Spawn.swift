@@ -1,0 +1,72 @@
+internal import Base
+internal import CSandbox
+internal import Glibc
+
+extension WorkerRecipe {
+    /// Starts the recipe's program, in its sandbox if it has one. Descriptor `i` of the child is a copy of
+    /// `descriptors[i]` (-1: /dev/null).
+    func spawn(environment: [String], descriptors: [CInt], isZygote: Bool = false) throws(SpawnFailure) -> ProcessHandle {
+        // Without namespaces only a zygote needs hearth-init: its workers must not outlive the server.
+        guard let isolation, isolation.hasNamespaces || isZygote else {
+            return try start(program, arguments, environment, descriptors, in: directory)
+        }
+        var ours: CInt = -1
+        var theirs: CInt = -1
+        guard hearth_packet_pair(&ours, &theirs) == 0 else {
+            throw SpawnFailure(program: program, step: "make a status socket", code: errno)
+        }
+        defer { Glibc.close(theirs) }
+        var line = [isolation.initPath, "--status", String(descriptors.count), "--files", String(Limits.openFilesMax)]
+        if isZygote { line.append("--zygote") }
+        if isolation.hasNamespaces { line += isolation.options(for: self) }
+        var environment = environment
+        if isZygote { environment.append("HEARTH_TMP=mode=1777,size=\(tmpBytes)") }
+        do throws(SpawnFailure) {
+            return try start(
+                isolation.initPath, line + ["--"] + [program] + arguments.dropFirst(), environment, descriptors + [theirs],
+                in: isolation.hasNamespaces ? "/" : directory,
+                namespaces: isolation.hasNamespaces
+                    ? hearth_namespaces(isolation.isRoot ? 0 : 1, ownsNetwork ? 1 : 0) : 0, status: ours)
+        } catch {
+            Glibc.close(ours)
+            throw error
+        }
+    }
+
+    private func start(
+        _ program: String, _ arguments: [String], _ environment: [String], _ descriptors: [CInt], in directory: String,
+        namespaces: Int32 = 0, status ours: CInt = -1
+    ) throws(SpawnFailure) -> ProcessHandle {
+        var spawned = hearth_spawned()
+        let status = withCStrings(arguments) { arguments in
+            withCStrings(environment) { environment in
+                program.withCString { program in
+                    directory.withCString { directory in
+                        descriptors.withUnsafeBufferPointer { descriptors in
+                            var what = hearth_spawn(
+                                path: program, arguments: arguments, environment: environment, directory: directory,
+                                descriptors: descriptors.baseAddress, descriptor_count: Int32(descriptors.count),
+                                open_files_max: UInt64(Limits.openFilesMax), namespaces: namespaces)
+                            return hearth_spawn(&what, &spawned)
+                        }
+                    }
+                }
+            }
+        }
+        guard status == 0 else {
+            let step = spawned.step.map { String(cString: $0) } ?? "start"
+            throw SpawnFailure(program: program, step: step, code: spawned.error)
+        }
+        return ProcessHandle(pid: spawned.pid, pidfd: spawned.pidfd, status: ours)
+    }
+}
+
+/// Calls `body` with a NULL-ended array of C strings.
+private func withCStrings<Result>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
+) -> Result {
+    var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
+    pointers.append(nil)
+    defer { for pointer in pointers { free(pointer) } }
+    return pointers.withUnsafeBufferPointer { body($0.baseAddress.unsafelyUnwrapped) }
+}

@@ -1,0 +1,250 @@
+package import Base
+internal import CSandbox
+internal import Glibc
+package import UV
+
+/// What a zygote tells the pool that it belongs to. Called on the loop's thread.
+package protocol ZygoteOwner: AnyObject {
+    /// Initialised: workers can be forked from it.
+    func zygoteReady(_ zygote: Zygote)
+    /// Its init failed with this JSON error; its exit follows.
+    func zygoteInitFailed(_ zygote: Zygote, error: UnsafeRawBufferPointer)
+    /// A fork of it would not be a whole worker, for this reason; its exit follows.
+    func zygoteRefuses(_ zygote: Zygote, reason: String)
+    /// A fork that was ordered did not come about.
+    func zygoteCouldNotFork(_ zygote: Zygote, tag: UInt32, code: Int32)
+    func zygoteWrote(_ zygote: Zygote, _ bytes: UnsafeRawBufferPointer)
+    /// The process is gone; the workers that it has forked live on. Last call.
+    func zygoteExited(_ zygote: Zygote, _ exit: WorkerExit)
+}
+
+/// The initialised process of one version, from which its workers are forked.
+///
+///     starting ──ready──▶ ready ──exit──▶ gone
+///         └─ failed, refuses ──────exit────▲
+///
+/// Invariants:
+///  1. Every worker in `children` has been ordered here and has not exited; its end is told by the zygote while that
+///     lives, and by the worker's own pidfd after that.
+///  2. A fork whose pidfd had not come when the zygote ended never came about.
+///
+/// The process runs its user's code: what it sends is checked, and what makes no sense kills it.
+///
+/// Thread rule: the loop's thread.
+package final class Zygote {
+    private enum Phase { case starting, ready, gone }
+
+    /// Kinds of datagrams, described in Runtimes/python/hearth_zygote.py.
+    private enum Kind: UInt8 { case ready = 1, failed, refuses, forked, exited, unforked }
+
+    private let loop: Loop
+    /// Is hearth-init the parent of the process?
+    private let isSandboxed: Bool
+    private var owner: (any ZygoteOwner)?
+    private var phase = Phase.starting
+    package private(set) var times = StartTimes()
+    private var process: ProcessHandle?
+    private var control: CInt = -1
+    private var controlWatch: Poll?
+    private var log: Pipe?
+    private var children: [UInt32: FrameWorker] = [:]
+
+    package var isReady: Bool { phase == .ready }
+    package var pid: Int32 { process?.program ?? -1 }
+
+    /// Starts the process; its owner hears `zygoteReady`, or why not.
+    package init(_ recipe: WorkerRecipe, loop: Loop, owner: any ZygoteOwner) throws {
+        self.loop = loop
+        self.owner = owner
+        isSandboxed = recipe.isolation != nil
+        times.ordered = loop.now
+        var theirs: CInt = -1
+        var readEnd: CInt = -1
+        var writeEnd: CInt = -1
+        guard hearth_packet_pair(&control, &theirs) == 0, hearth_pipe(&readEnd, &writeEnd) == 0 else {
+            throw SpawnFailure(program: recipe.program, step: "make a socket", code: errno)
+        }
+        defer {
+            Glibc.close(theirs)
+            Glibc.close(writeEnd)
+        }
+        let log = try Pipe(loop: loop, descriptor: readEnd)
+        do {
+            process = try recipe.spawn(
+                environment: recipe.environment + ["HEARTH_ZYGOTE=1"], descriptors: [-1, writeEnd, writeEnd, theirs],
+                isZygote: true)
+        } catch {
+            log.close()
+            throw error
+        }
+        times.spawned = loop.now
+        self.log = log
+        log.delegate = ZygoteLog(zygote: self)
+        log.startReading()
+        let watch = try Poll(loop: loop, descriptor: control)
+        controlWatch = watch
+        try watch.start { [unowned self] _ in receive() }
+        try process?.onExit(loop) { [self] in exited($0) }
+    }
+
+    deinit { if control >= 0 { Glibc.close(control) } }
+
+    /// Orders a worker; it reports to `owner` like one that was executed. nil: the zygote takes no more orders now.
+    package func fork(
+        tag: UInt32, ordered: Moment, provisioned: Bool, logStream: String, owner: any WorkerOwner
+    ) throws -> Worker? {
+        guard phase == .ready else { return nil }
+        let worker = FrameWorker(tag: tag, loop: loop, owner: owner)
+        worker.times.ordered = ordered
+        worker.zygoteTimes = times
+        var order: [UInt8] = []
+        withUnsafeBytes(of: tag.littleEndian) { order.append(contentsOf: $0) }
+        order.append(provisioned ? 1 : 0)
+        order.append(contentsOf: logStream.utf8)
+        do {
+            try worker.begin { log, ends in
+                guard hearth_send_packet(control, order, order.count, ends + [log], 3) == 0 else {
+                    throw SpawnFailure(program: "worker", step: "order a fork", code: errno)
+                }
+            }
+        } catch let failure as SpawnFailure where failure.code == EAGAIN {
+            return nil
+        }
+        children[tag] = worker
+        return worker
+    }
+
+    /// Ends the process; the workers that it has forked live on.
+    package func stop() {
+        // The end of the socket is the order to end.
+        controlWatch?.close()
+        controlWatch = nil
+        if control >= 0 { shutdown(control, CInt(SHUT_RDWR)) }
+        owner = nil
+    }
+
+    /// Kills the process; the workers that it has forked live on.
+    package func kill() { process?.killProgram() }
+
+    /// Kills what ended workers left behind: a process that has moved to a group of its own becomes a child of
+    /// hearth-init when its worker ends, while living workers are children of the zygote.
+    private func sweep() {
+        guard isSandboxed, phase == .ready, let process else { return }
+        let children = process.children
+        guard children.count > 1 else { return }
+        for orphan in children.dropFirst() { Glibc.kill(orphan, SIGKILL) }
+    }
+
+    // MARK: Datagrams
+
+    private func receive() {
+        withUnsafeTemporaryAllocation(byteCount: 65_537, alignment: 8) { room in
+            while controlWatch != nil {
+                var descriptor: CInt = -1
+                let count = hearth_receive_packet(control, room.baseAddress, room.count, &descriptor)
+                guard count > 0 else {
+                    if count == 0 { controlWatch?.close(); controlWatch = nil }
+                    return
+                }
+                take(UnsafeRawBufferPointer(rebasing: room[..<count]), descriptor)
+            }
+        }
+    }
+
+    private func take(_ datagram: UnsafeRawBufferPointer, _ descriptor: CInt) {
+        let body = UnsafeRawBufferPointer(rebasing: datagram[1...])
+        let kind = Kind(rawValue: datagram[0])
+        if kind != .forked, descriptor >= 0 { Glibc.close(descriptor) }
+        func word(_ offset: Int) -> UInt32 {
+            UInt32(littleEndian: body.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+        }
+        switch (kind, phase) {
+        case (.ready, .starting) where body.count >= 28: becomeReady(body)
+        case (.failed, .starting):
+            drainLog()
+            owner?.zygoteInitFailed(self, error: body)
+        case (.refuses, .starting):
+            owner?.zygoteRefuses(self, reason: String(decoding: body.prefix(500), as: UTF8.self))
+        case (.forked, .ready) where body.count >= 4 && descriptor >= 0: forked(word(0), descriptor)
+        case (.exited, .ready) where body.count >= 8:
+            guard let worker = children.removeValue(forKey: word(0)) else { return }
+            worker.exited(WorkerExit(waitStatus: Int32(bitPattern: word(4))))
+            sweep()
+        case (.unforked, .ready) where body.count >= 8:
+            let tag = word(0)
+            guard let worker = children.removeValue(forKey: tag) else { return }
+            worker.abandon()
+            owner?.zygoteCouldNotFork(self, tag: tag, code: Int32(bitPattern: word(4)))
+        default:
+            if kind == .forked, descriptor >= 0 { Glibc.close(descriptor) }
+            process?.killProgram()
+        }
+    }
+
+    private func becomeReady(_ body: UnsafeRawBufferPointer) {
+        func moment(_ offset: Int) -> Moment {
+            Moment(nanoseconds: UInt64(littleEndian: body.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+        }
+        let now = loop.now
+        // The process's own times are believed only in their order.
+        times.runtimeUp = min(max(moment(0), times.spawned), now)
+        times.importBegan = min(max(moment(8), times.runtimeUp), now)
+        times.importEnded = min(max(moment(16), times.importBegan), now)
+        times.ready = now
+        phase = .ready
+        owner?.zygoteReady(self)
+    }
+
+    private func forked(_ tag: UInt32, _ pidfd: CInt) {
+        guard let worker = children[tag], worker.process == nil else {
+            Glibc.close(pidfd)
+            return
+        }
+        // nil when the child has ended already: then `exited` follows.
+        guard let handle = ProcessHandle(pidfd: pidfd) else { return }
+        try? worker.adopt(handle, watches: false)
+    }
+
+    private func drainLog() { log?.drainNow() }
+
+    fileprivate func wrote(_ bytes: UnsafeRawBufferPointer) { owner?.zygoteWrote(self, bytes) }
+
+    private func exited(_ exit: WorkerExit) {
+        receive()
+        phase = .gone
+        drainLog()
+        log?.close()
+        log = nil
+        controlWatch?.close()
+        controlWatch = nil
+        if let failure = process?.failure {
+            var line = "hearth: the sandbox could not be made: \(failure)\n"
+            line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+        }
+        if !isSandboxed { process?.killGroup() }
+        process = nil
+        let orphans = children
+        children = [:]
+        for worker in orphans.values {
+            guard let handle = worker.process else {
+                worker.exited(.signal(SIGKILL))
+                continue
+            }
+            do { try worker.adopt(handle) } catch { worker.kill() }
+        }
+        owner?.zygoteExited(self, exit)
+        owner = nil
+    }
+}
+
+/// Passes a zygote's log on.
+private final class ZygoteLog: StreamDelegate {
+    /// The cycle ends when the pipe is closed.
+    private let zygote: Zygote
+
+    init(zygote: Zygote) { self.zygote = zygote }
+
+    func received(_ bytes: UnsafeRawBufferPointer) { zygote.wrote(bytes) }
+    func ended(error: CInt) {}
+    func drained() {}
+}

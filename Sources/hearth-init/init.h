@@ -1,0 +1,56 @@
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// hearth-init: the first process of a sandbox. It was cloned into new namespaces; it builds the root directory that the
+// program sees, gives up what it may, starts the program, collects what ends, and goes when the program has gone.
+//
+// Static, so that its start costs half a millisecond; plain C, so that nothing else runs beside it.
+
+enum { binds_max = 64 };
+
+struct bind {
+    const char *from;  // path outside
+    const char *to;    // path inside
+};
+
+struct plan {
+    int status;             // descriptor of the socket to the server, closed for the program
+    const char *root;       // an empty directory to mount on; NULL: no namespaces, only supervision
+    struct bind binds[binds_max];
+    int bind_count;
+    const char *hidden;     // a directory below a bind that is covered; or NULL
+    const char *directory;  // working directory inside
+    uint64_t tmp_bytes;     // size of /tmp
+    uid_t user;             // user and group of the program; 0: unchanged
+    uint64_t open_files;    // RLIMIT_NOFILE
+    uint64_t processes;     // RLIMIT_NPROC; 0: unlimited
+    bool owns_network;      // in a network namespace of its own: bring `lo` up
+    int listen_port;        // listen here on 127.0.0.1 and hand the socket to the server; 0: do not
+    bool is_zygote;         // its children mount and unshare once more, so its own filter lets that pass
+    bool lingers;           // when the program ends, wait for all other processes
+    char *const *program;   // path and arguments
+};
+
+// What the server is told, as datagrams: a kind, then the value.
+enum message_kind { message_listener = 'L', message_exit = 'E', message_failure = 'F' };
+
+/// Ends this process after telling the server that `step` failed with errno.
+_Noreturn void fail(const struct plan *plan, const char *step);
+
+/// Makes the root directory of the sandbox and moves into it.
+void build_root(const struct plan *plan);
+
+/// Sets `lo` up; returns a listening socket on 127.0.0.1 or -1 when none is wanted.
+int prepare_network(const struct plan *plan);
+
+/// Gives up user, groups, capabilities and the way back to them; then system calls that no function needs.
+void give_up_rights(const struct plan *plan);
+
+struct sock_filter;
+/// The system-call filter; returns its length in instructions. `lets_mount`: for a zygote, whose forks need it once.
+int make_filter(struct sock_filter *out, int max, bool lets_mount);
+
+/// A descriptor from which the strict filter's bytes can be read.
+int filter_file(const struct plan *plan);

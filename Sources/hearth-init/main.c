@@ -1,0 +1,181 @@
+#define _GNU_SOURCE
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// Swift's linker driver adds an object file that wants these two; there is no Swift in this program.
+void swift_addNewDSOImage(const void *image) { (void)image; }
+int _swift_backtrace_isThunkFunction(const char *name) { (void)name; return 0; }
+
+static volatile sig_atomic_t program;  // the process to which signals go
+
+static void tell(const struct plan *plan, char kind, const void *bytes, size_t count, int descriptor) {
+    if (plan->status < 0) return;
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr alignment;
+    } ancillary;
+    struct iovec data[2] = {{&kind, 1}, {(void *)bytes, count}};
+    struct msghdr message = {.msg_iov = data, .msg_iovlen = 2};
+    if (descriptor >= 0) {
+        message.msg_control = ancillary.bytes;
+        message.msg_controllen = sizeof ancillary.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        *header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+        memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+    }
+    sendmsg(plan->status, &message, MSG_NOSIGNAL);
+}
+
+_Noreturn void fail(const struct plan *plan, const char *step) {
+    char text[512];
+    int count = snprintf(text, sizeof text, "%s: %s", step, strerror(errno));
+    tell(plan, message_failure, text, count < (int)sizeof text ? (size_t)count : sizeof text - 1, -1);
+    _exit(127);
+}
+
+static _Noreturn void misuse(const char *what) {
+    fprintf(stderr, "hearth-init: %s: it is started by hearth, not by hand\n", what);
+    exit(2);
+}
+
+/// Reads `--NAME VALUE …  -- PROGRAM ARGUMENT …`.
+static struct plan read_plan(char **argument) {
+    struct plan plan = {.status = -1, .directory = "/"};
+    for (argument++; *argument && strcmp(*argument, "--") != 0; argument++) {
+        const char *name = *argument;
+        if (strcmp(name, "--zygote") == 0) { plan.is_zygote = plan.lingers = true; continue; }
+        if (strcmp(name, "--owns-network") == 0) { plan.owns_network = true; continue; }
+        const char *value = *++argument;
+        if (!value) misuse(name);
+        if (strcmp(name, "--status") == 0) plan.status = atoi(value);
+        else if (strcmp(name, "--root") == 0) plan.root = value;
+        else if (strcmp(name, "--directory") == 0) plan.directory = value;
+        else if (strcmp(name, "--hide") == 0) plan.hidden = value;
+        else if (strcmp(name, "--tmp") == 0) plan.tmp_bytes = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--user") == 0) plan.user = (uid_t)strtoul(value, NULL, 10);
+        else if (strcmp(name, "--files") == 0) plan.open_files = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--processes") == 0) plan.processes = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--listen") == 0) plan.listen_port = atoi(value);
+        else if (strcmp(name, "--bind") == 0) {
+            const char *to = *++argument;
+            if (!to || plan.bind_count == binds_max) misuse(name);
+            plan.binds[plan.bind_count++] = (struct bind){value, to};
+        } else misuse(name);
+    }
+    if (!*argument || !argument[1]) misuse("no program");
+    plan.program = argument + 1;
+    return plan;
+}
+
+static void pass_on(int number) {
+    if (program > 0) kill(-program, number);
+}
+
+/// The server has gone: nothing may stay behind. What a killed child leaves becomes a child of this process, so killing
+/// children until there are none ends all. (In a pid namespace the kernel sees to that.)
+static void leave(int number) {
+    (void)number;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    do {
+        char text[4096];
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
+        if (file >= 0) close(file);
+        if (length <= 0) break;
+        text[length] = 0;
+        char *at = text;
+        for (long pid = strtol(at, &at, 10); pid > 1; pid = strtol(at, &at, 10)) kill((pid_t)pid, SIGKILL);
+    } while (waitpid(-1, NULL, 0) > 0);
+    _exit(0);
+}
+
+static void watch_signals(const struct plan *plan) {
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigaction(SIGTERM, &action, NULL);
+    if (plan->root) return;
+    signal(SIGHUP, leave);
+    prctl(PR_SET_PDEATHSIG, SIGHUP);
+}
+
+/// Did the server end before this process was tied to its life?
+static bool is_alone(const struct plan *plan) {
+    struct pollfd socket = {.fd = plan->status, .events = POLLIN};
+    return plan->status >= 0 && poll(&socket, 1, 0) == 1 && socket.revents & POLLHUP;
+}
+
+static _Noreturn void run(const struct plan *plan, int filter) {
+    if (setpgid(0, 0) < 0) fail(plan, "make a process group");
+    signal(SIGTERM, SIG_DFL);
+    give_up_rights(plan);
+    // A filter's file stays open for the zygote; the status socket is for its first process only.
+    if (plan->status >= 0) fcntl(plan->status, F_SETFD, FD_CLOEXEC);
+    if (filter >= 0) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", filter);
+        setenv("HEARTH_FILTER", number, 1);
+    }
+    execv(plan->program[0], plan->program);
+    fail(plan, plan->program[0]);
+}
+
+/// Collects what ends until the program has, and, for a zygote, until all that it has forked have.
+static _Noreturn void reap(const struct plan *plan, pid_t first) {
+    bool has_ended = false;
+    for (;;) {
+        int status;
+        pid_t pid = waitpid(-1, &status, 0);
+        if (pid < 0) {
+            if (errno == EINTR) continue;
+            _exit(0);
+        }
+        if (pid == first) {
+            has_ended = true;
+            program = 0;
+            tell(plan, message_exit, &status, sizeof status, -1);
+        }
+        if (has_ended && !plan->lingers) _exit(0);
+    }
+}
+
+int main(int count, char **arguments) {
+    (void)count;
+    struct plan plan = read_plan(arguments);
+    // Only the descriptors that the program gets may stay open in it.
+    int filter = -1;
+    if (plan.root) {
+        int listener = prepare_network(&plan);
+        if (listener >= 0) {
+            tell(&plan, message_listener, NULL, 0, listener);
+            close(listener);
+        }
+        build_root(&plan);
+        if (plan.is_zygote) filter = filter_file(&plan);
+        prctl(PR_SET_DUMPABLE, 0);
+    } else {
+        // Without a pid namespace orphans would go to the machine's init.
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    }
+    watch_signals(&plan);
+    if (is_alone(&plan)) return 0;
+    pid_t first = fork();
+    if (first < 0) fail(&plan, "start the program");
+    if (first == 0) run(&plan, filter);
+    program = first;
+    // Its copies of the program's pipes would hide their end.
+    for (int descriptor = 0; descriptor < 16; descriptor++)
+        if (descriptor != plan.status) close(descriptor);
+    reap(&plan, first);
+}

@@ -40,6 +40,7 @@ enum AWSClients {
         let report = (try? JSONSerialization.jsonObject(with: Data(result.out.utf8))) as? [String: Any]
         let failed = report?["failed"] as? [String] ?? ["\(result)"]
         #expect(result.code == 0 && failed.isEmpty && (report?["checks"] as? Int ?? 0) > 0, "\(failed.joined(separator: "\n"))")
+        #expect(server.child.status == nil, "the server died: \(server.log)")
     }
 }
 

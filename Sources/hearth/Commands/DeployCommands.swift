@@ -85,6 +85,12 @@ struct Scale: ParsableCommand {
         guard provisioned != nil || reserved != nil else {
             throw ValidationError("say what to scale: --provisioned N or --reserved N")
         }
+        if let provisioned, !(0...1000).contains(provisioned) {
+            throw ValidationError("--provisioned \(provisioned) is impossible: it must be from 0 to 1000 workers")
+        }
+        if let reserved, reserved != "none", Int(reserved).map({ $0 >= 0 }) != true {
+            throw ValidationError("--reserved \(reserved) is neither a number of invocations nor none")
+        }
     }
 
     func run() throws {
@@ -94,9 +100,8 @@ struct Scale: ParsableCommand {
             if reserved == "none" {
                 try expect(client.call("DELETE", path), 204)
             } else {
-                guard let number = Int(reserved) else { throw ValidationError("--reserved \(reserved) is neither a number nor none") }
                 try expect(
-                    client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(number)}"#.utf8)), 200)
+                    client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(reserved)}"#.utf8)), 200)
             }
         }
         if let provisioned {

@@ -35,18 +35,31 @@ def reserved():
     equal(aws.get_function_concurrency(FunctionName="reserved")["ReservedConcurrentExecutions"], 1)
     equal(aws.get_function(FunctionName="reserved")["Concurrency"], {"ReservedConcurrentExecutions": 1})
     first = []
-    thread = threading.Thread(target=lambda: first.append(client().invoke(FunctionName="reserved", Payload=b'{"seconds": 2}')))
+
+    def hold():
+        # Refused as long as the other one is inside.
+        while not first:
+            try:
+                first.append(client().invoke(FunctionName="reserved", Payload=b'{"seconds": 2}'))
+            except aws.exceptions.TooManyRequestsException:
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=hold)
     thread.start()
-    end = time.monotonic() + 20
-    while True:
-        # The one that is allowed in gets there at some time; from then on all others are refused.
+    end = time.monotonic() + 30
+    refusals = 0
+    while not first:
+        # Once the holder is inside, every other call is refused.
         try:
             aws.invoke(FunctionName="reserved")
+            time.sleep(0.02)
         except aws.exceptions.TooManyRequestsException as error:
             equal(error.response["Reason"], "ReservedFunctionConcurrentInvocationLimitExceeded")
-            break
-        holds(time.monotonic() < end and not first, "the limit was never reached")
+            refusals += 1
+            time.sleep(0.05)
+        holds(time.monotonic() < end, "the holder never came out")
     thread.join()
+    holds(refusals > 0, "nobody was refused")
     equal(json.load(first[0]["Payload"]), "done", "the one that was inside is not hurt")
     equal(aws.delete_function_concurrency(FunctionName="reserved")["ResponseMetadata"]["HTTPStatusCode"], 204)
     equal(without_metadata(aws.get_function_concurrency(FunctionName="reserved")), {})

@@ -98,7 +98,7 @@ struct ConfigFile {
             guard let text = value.string else { throw fail(key.path, "\(key.path) must be a text in quotes") }
             texts[key.path] = text
         case .number(let bounds, _):
-            guard let number = value.int else { throw fail(key.path, "\(key.path) must be a whole number\(unit(key))") }
+            guard let number = value.int else { throw fail(key.path, "\(key.path) must be a whole number\(key.unit.isEmpty ? "" : " of \(key.unit)")") }
             guard bounds.contains(number) else {
                 throw fail(
                     key.path,

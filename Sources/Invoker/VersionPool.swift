@@ -76,6 +76,9 @@ package final class VersionPool {
         source = WorkerSource(version, of: function.name, invoker: invoker, owner: self)
     }
 
+    /// A pool without workers is forgotten while its tick may still be to come.
+    deinit { tickTimer.close() }
+
     // MARK: What others ask
 
     /// The last failed init: Lambda's error object.

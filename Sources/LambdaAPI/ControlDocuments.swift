@@ -26,6 +26,7 @@ struct ConfigurationDocument: Decodable {
     var EphemeralStorage: SizeDocument?
     var Architectures: [String]?
     var Code: CodeDocument?
+    var Layers: [String]?
     var RevisionId: String?
     var PackageType: String?
     /// Hearth's own: what `function.toml` can say and Lambda cannot.
@@ -51,9 +52,11 @@ struct AliasDocument: Decodable {
     var Name: String?
     var FunctionVersion: String?
     var Description: String?
+    var RoutingConfig: RoutingDocument?
     var RevisionId: String?
 }
 
+struct RoutingDocument: Decodable { var AdditionalVersionWeights: [String: Double]? }
 struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
 struct ProvisionedDocument: Decodable { var ProvisionedConcurrentExecutions: Int? }
 struct SizeDocument: Codable { var Size: Int }
@@ -92,14 +95,22 @@ struct FunctionConfiguration: Encodable {
     var SnapStart = Snap()
     var LoggingConfig: Logging
     var State: String?
+    var StateReason: String?
+    var StateReasonCode: String?
     var LastUpdateStatus: String?
+    var LastUpdateStatusReason: String?
+    var LastUpdateStatusReasonCode: String?
     var RuntimeVersionConfig: RuntimeVersion?
+
+    /// What an answer says of the function's state. AWS finishes a change after it has answered; Hearth before. The
+    /// answers to changes say what AWS's say, so that clients which wait for the end do the same here as there.
+    enum Phase { case created, updated, settled, listed }
 
     /// - Parameters:
     ///   - version: `$LATEST` or the number that the caller named.
     ///   - arn: with the qualifier that the answer shows, if any.
-    ///   - isListed: lists leave the state out.
-    init(_ function: FunctionEntry, _ entry: VersionEntry, version: String, arn: String, isListed: Bool = false) {
+    ///   - phase: lists leave the state out.
+    init(_ function: FunctionEntry, _ entry: VersionEntry, version: String, arn: String, phase: Phase = .settled) {
         let settings = entry.settings
         FunctionName = function.name
         FunctionArn = arn
@@ -118,9 +129,15 @@ struct FunctionConfiguration: Encodable {
         Architectures = settings.architectures
         EphemeralStorage = SizeDocument(Size: settings.ephemeralStorage)
         LoggingConfig = Logging(LogGroup: "/aws/lambda/\(function.name)")
-        guard !isListed else { return }
-        State = "Active"
-        LastUpdateStatus = "Successful"
+        guard phase != .listed else { return }
+        let why = "The function is being created."
+        if phase == .created {
+            (State, StateReason, StateReasonCode) = ("Pending", why, "Creating")
+        } else {
+            State = "Active"
+            LastUpdateStatus = phase == .updated ? "InProgress" : "Successful"
+            if phase == .updated { (LastUpdateStatusReason, LastUpdateStatusReasonCode) = (why, "Creating") }
+        }
         RuntimeVersionConfig = RuntimeVersion(
             RuntimeVersionArn: "arn:aws:lambda:\(arn.split(separator: ":").dropFirst(3).first ?? "")::runtime:\(settings.runtime)")
     }

@@ -49,7 +49,7 @@ struct Deployment {
         let wanted = provisioned ?? manifest.provisioned
         progress("starting \(max(1, wanted)) worker\(wanted > 1 ? "s" : "") of version \(version)")
         let promoted = try client.call(
-            "POST", "/_hearth/functions/\(name)/promote",
+            "POST", "/_hearth/functions/\(pathPart(name))/promote",
             body: encode(["alias": alias, "version": version, "provisioned": wanted]))
         guard promoted.status == 200 else { throw Failure(explain(promoted, version)) }
         let workers = object(promoted)["workers"] as? Int ?? 0
@@ -84,7 +84,7 @@ struct Deployment {
         }
     }
 
-    private func path(_ rest: String) -> String { "/2015-03-31/functions/\(name)/\(rest)" }
+    private func path(_ rest: String) -> String { "/2015-03-31/functions/\(pathPart(name))/\(rest)" }
 
     private func encode(_ object: [String: Any]) throws -> [UInt8] {
         Array(try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]))
@@ -141,10 +141,10 @@ struct Deployment {
         if let reserved {
             try expect(
                 client.call(
-                    "PUT", "/2017-10-31/functions/\(name)/concurrency",
+                    "PUT", "/2017-10-31/functions/\(pathPart(name))/concurrency",
                     body: encode(["ReservedConcurrentExecutions": reserved])), 200)
         } else {
-            try expect(client.call("DELETE", "/2017-10-31/functions/\(name)/concurrency"), 204)
+            try expect(client.call("DELETE", "/2017-10-31/functions/\(pathPart(name))/concurrency"), 204)
         }
     }
 

@@ -6,6 +6,7 @@ struct Hearth: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hearth",
         abstract: "Keeps functions warm: deploy them, invoke them over HTTP, see every cold start.",
+        discussion: Connection.order,
         version: "0.1.0",
         subcommands: [
             Serve.self, Deploy.self, Invoke.self, List.self, Describe.self, Remove.self, Rollback.self, Scale.self,

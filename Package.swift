@@ -52,6 +52,7 @@ let tests: [(String, [String])] = [
     ("Pool", ["Base", "Pool"]),
     ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
+    ("Worker", ["TestSupport"]),
 ]
 
 let package = Package(

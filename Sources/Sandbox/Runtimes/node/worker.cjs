@@ -18,8 +18,8 @@ const FAILURE = 4;
 const LAST_FAILURE = 5;
 
 let currentId = '';
-/** Ends the running invocation, once; null between invocations. */
-let settleCurrent = null;
+/** Does an invocation wait for its answer? */
+let isRunning = false;
 /** What is done when the event loop has nothing left to do. */
 let whenLoopIsEmpty = null;
 let isServing = false;
@@ -204,15 +204,19 @@ function sendResult(result) {
 /** Runs the handler for one message and resolves when its answer has been sent. */
 function invoke(handler, message) {
   return new Promise((resolve) => {
+    let isSettled = false;
     const settle = (send, value) => {
-      // A second answer, or an earlier invocation's: it has lost.
-      if (settleCurrent !== settle) return;
-      settleCurrent = null;
+      if (isSettled) return;
+      isSettled = true;
       whenLoopIsEmpty = null;
-      send(value);
-      resolve();
+      // A rejection that nobody handles comes up once the handler has returned: it must fall on this invocation.
+      setImmediate(() => {
+        isRunning = false;
+        send(value);
+        resolve();
+      });
     };
-    settleCurrent = settle;
+    isRunning = true;
     const succeed = (result) => settle(sendResult, result);
     const fail = (error) => settle(sendError, error);
     const done = (error, result) => (error === undefined || error === null ? succeed(result) : fail(error));
@@ -222,7 +226,7 @@ function invoke(handler, message) {
     let hasCalledBack = false;
     const context = makeContext(message);
     const callback = (error, result) => {
-      if (hasCalledBack || settleCurrent !== settle) return;
+      if (hasCalledBack || isSettled) return;
       hasCalledBack = true;
       // The answer of a callback waits until the event loop is empty, unless the handler says otherwise.
       if (!context.callbackWaitsForEmptyEventLoop) return done(error, result);
@@ -282,9 +286,6 @@ function readFrame() {
   }
 }
 
-/** Lets what the last invocation left behind have its turn: its errors must not fall on the next one. */
-const turn = () => new Promise((resolve) => setImmediate(resolve));
-
 async function serve(handler) {
   for (;;) {
     const frame = readFrame();
@@ -293,7 +294,6 @@ async function serve(handler) {
     currentId = message.id;
     if (message.traceId) process.env._X_AMZN_TRACE_ID = message.traceId;
     await invoke(handler, message);
-    await turn();
     if (input.length > 1 << 20 && filled === 0) input = Buffer.allocUnsafe(1 << 16);
   }
 }
@@ -302,7 +302,7 @@ async function serve(handler) {
 function uncaught(description) {
   logError('Uncaught Exception', description);
   if (!isServing) sendInitFailed(description);
-  else if (settleCurrent) sendAnswer(LAST_FAILURE, JSON.stringify(description));
+  else if (isRunning) sendAnswer(LAST_FAILURE, JSON.stringify(description));
   process.exit(129);
 }
 process.on('uncaughtException', (error) => uncaught(describe(error)));
@@ -344,7 +344,7 @@ globalThis.awslambda = {
   }
   const importEnded = process.hrtime.bigint();
   // What init left to happen at once still belongs to it.
-  await turn();
+  await new Promise((resolve) => setImmediate(resolve));
   sendReady(importBegan, importEnded);
   isServing = true;
   await serve(handler);

@@ -38,7 +38,7 @@ package struct Manifest: Equatable, Sendable {
             "concurrency.keep_alive", .number(1...86_400, default: 600), unit: "seconds",
             "How long an idle on-demand worker stays."),
         ConfigKey(
-            "concurrency.queue", .number(0...100_000, default: 1000), unit: "invocations",
+            "concurrency.queue", .number(1...100_000, default: 1000), unit: "invocations",
             "Invocations that may wait for a worker; more are refused with 429."),
         ConfigKey(
             "concurrency.queue_wait", .number(1...900, default: 10), unit: "seconds",

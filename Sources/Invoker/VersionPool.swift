@@ -23,7 +23,8 @@ package final class VersionPool {
         var callID = CallID(0)
         var deadline = Moment(nanoseconds: .max)
         var isTimedOut = false
-        var wasKilledForInit = false
+        /// The pool has ordered its end.
+        var isStopping = false
         /// Armed lazily: it fires at a deadline that may have moved, and is then set again.
         var timer: Timer?
         var timerArmedFor = Moment(nanoseconds: .max)
@@ -68,7 +69,7 @@ package final class VersionPool {
     // MARK: What others ask
 
     /// The last failed init: Lambda's error object.
-    package var initError: [UInt8]? { source.initError }
+    package var initError: [UInt8]? { source.initFault.map { LambdaError.initFault($0, nil) } }
     /// Why no worker can be started, for people.
     package var cannotStart: String? { source.cannotStart }
     /// Why workers are started by exec though the runtime could fork, for people.
@@ -140,7 +141,7 @@ package final class VersionPool {
     private func checkSettled() {
         guard !onSettled.isEmpty else { return }
         let counts = pool.counts
-        guard counts.provisionedReady >= counts.provisionedTarget || initError != nil || cannotStart != nil else { return }
+        guard counts.provisionedReady >= counts.provisionedTarget || source.initFault != nil || cannotStart != nil else { return }
         let bodies = onSettled
         onSettled = []
         for body in bodies { body() }
@@ -252,8 +253,10 @@ package final class VersionPool {
         case .waitedTooLong: invoker.refuse(invocation, .waitedTooLong, in: self)
         case .initFailed:
             if let cannotStart { return invoker.refuse(invocation, .cannotStart(cannotStart), in: self) }
-            let error = initError ?? LambdaError.exit(invocation.id, .status(1))
+            let error = LambdaError.initFault(source.initFault ?? .exit(.status(1)), invocation.id)
             invocation.dispatched = invoker.loop.now
+            invocation.start = .exec
+            invocation.initTime = invocation.dispatched.since(invocation.arrived)
             finish(invocation, .functionError, error, status: .error)
         }
     }
@@ -312,7 +315,10 @@ package final class VersionPool {
             initDuration: invocation.initTime == .zero ? nil : invocation.initTime, coldReason: invocation.coldReason,
             status: status)
         log(.end(report), invocation.id, invocation.resolution.executedVersion)
-        if let tail = invocation.logTail { LogLines.end(invocation.id, report, to: tail) }
+        if let tail = invocation.logTail {
+            if tail.bytes.last != UInt8(ascii: "\n") { tail.append(UInt8(ascii: "\n")) }
+            LogLines.end(invocation.id, report, to: tail)
+        }
         var outcome = InvocationOutcome(kind: kind, payload: payload)
         outcome.queue = Span(nanoseconds: wait.nanoseconds - min(wait.nanoseconds, invocation.initTime.nanoseconds))
         outcome.initTime = invocation.initTime
@@ -343,6 +349,7 @@ package final class VersionPool {
 
     private func stop(_ id: WorkerID) {
         if source.cancel(id) { return }
+        slots[id.rawValue]?.isStopping = true
         slots[id.rawValue]?.worker.stop()
     }
 
@@ -383,9 +390,10 @@ package final class VersionPool {
         guard slot.deadline <= now else { return armTimer(slot) }
         if slot.call != nil {
             slot.isTimedOut = true
+        } else if slot.worker.times.ready != .zero {
+            log(.note("a worker that had answered did not ask for its next invocation in time: killed"), nil, versionText)
         } else {
-            slot.wasKilledForInit = true
-            source.initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+            source.initFault = .timeout(invoker.settings.initTimeout)
             log(.note("init took longer than \(invoker.settings.initTimeout.seconds) s: worker killed"), nil, versionText)
         }
         slot.worker.kill()
@@ -403,7 +411,7 @@ extension VersionPool: WorkerOwner {
     }
 
     package func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer) {
-        source.initError = Array(error.prefix(64 * 1024))
+        source.initFault = .reported(Array(error.prefix(64 * 1024)))
     }
 
     package func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer) {
@@ -411,15 +419,16 @@ extension VersionPool: WorkerOwner {
         // A worker that is being killed for its time has lost it, whatever it still says.
         if slot.isTimedOut { return }
         slot.call = nil
-        slot.deadline = Moment(nanoseconds: .max)
         if slot.isProvisioned { metrics.provisionedInvocations += 1 } else if invocation.isSpillover {
             metrics.spilloverInvocations += 1
         }
         // The next invocation goes out before this one's answer is written: its worker runs meanwhile.
         let now = invoker.loop.now
         if answer.impliesFree {
+            slot.deadline = Moment(nanoseconds: .max)
             pool.finish(slot.id, at: now, into: &actions)
         } else {
+            // Its time runs on until it asks for the next invocation.
             pool.answered(slot.id, at: now, into: &actions)
         }
         perform()
@@ -433,6 +442,7 @@ extension VersionPool: WorkerOwner {
 
     package func workerFree(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
+        slot.deadline = Moment(nanoseconds: .max)
         pool.free(slot.id, at: invoker.loop.now, into: &actions)
         perform()
     }
@@ -456,13 +466,13 @@ extension VersionPool: WorkerOwner {
     package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
         guard let slot = forget(worker.tag) else { return }
         let wasReady = worker.times.ready != .zero
-        if !wasReady {
+        if !wasReady, !slot.isStopping {
             metrics.initFailures += 1
-            if source.initError == nil { source.initError = LambdaError.initExit(exit) }
+            if source.initFault == nil { source.initFault = .exit(exit) }
             log(.note("a worker's init failed: \(exit.lambdaReason)"), nil, versionText)
         }
         lost[worker.tag] = (slot, exit)
-        let cause: ExitCause = !wasReady ? .initFailed : slot.isTimedOut ? .timeout : slot.call == nil ? .stopped : .crash
+        let cause: ExitCause = slot.isStopping ? .stopped : !wasReady ? .initFailed : slot.isTimedOut ? .timeout : .crash
         pool.exited(slot.id, cause: cause, at: invoker.loop.now, into: &actions)
         perform()
         lost[worker.tag] = nil

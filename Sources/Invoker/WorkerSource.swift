@@ -47,8 +47,8 @@ final class WorkerSource {
     private var zygoteTimer: Timer?
     private var waiting: [StartOrder] = []
     private var isClosed = false
-    /// The last failed init: Lambda's error object.
-    var initError: [UInt8]?
+    /// The last failed init.
+    var initFault: InitFault?
     /// Why no worker can be started, for people.
     private(set) var cannotStart: String?
     /// Why workers are started by exec though the runtime could fork, for people.
@@ -66,7 +66,7 @@ final class WorkerSource {
 
     /// A new attempt is made: what failed before says nothing of it.
     func forgetFailures() {
-        initError = nil
+        initFault = nil
         cannotStart = nil
         if case .failed = recipe { recipe = .none }
     }
@@ -96,7 +96,7 @@ final class WorkerSource {
             do {
                 guard let worker = try make(order, recipe) else { return }
                 waiting.removeFirst()
-                initError = nil
+                initFault = nil
                 owner?.sourceStarted(worker, order)
             } catch {
                 waiting.removeFirst()
@@ -151,7 +151,7 @@ final class WorkerSource {
             timer.unreference()
             zygoteTimer = timer
             timer.start(after: invoker.settings.initTimeout) { [unowned self] in
-                initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+                initFault = .timeout(invoker.settings.initTimeout)
                 zygote.kill()
             }
         } catch {
@@ -184,7 +184,7 @@ final class WorkerSource {
 
     /// A worker has become ready: what failed before is over.
     func succeeded() {
-        initError = nil
+        initFault = nil
         cannotStart = nil
     }
 
@@ -207,7 +207,7 @@ extension WorkerSource: ZygoteOwner {
     }
 
     func zygoteInitFailed(_ zygote: Zygote, error: UnsafeRawBufferPointer) {
-        initError = Array(error.prefix(64 * 1024))
+        initFault = .reported(Array(error.prefix(64 * 1024)))
     }
 
     func zygoteRefuses(_ zygote: Zygote, reason: String) {
@@ -240,7 +240,7 @@ extension WorkerSource: ZygoteOwner {
             if !waiting.isEmpty || invoker.loop.now.since(ready) > .seconds(1) { makeZygote(recipe) }
             return
         }
-        if initError == nil { initError = LambdaError.initExit(exit) }
+        if initFault == nil { initFault = .exit(exit) }
         let orders = waiting
         waiting = []
         for order in orders { fail(order, isStopped: false) }

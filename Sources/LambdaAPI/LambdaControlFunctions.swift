@@ -133,7 +133,8 @@ extension LambdaControl {
         return try answer(
             200,
             FunctionDocument(
-                Configuration: configuration(function, resolution), Code: CreatedCode(Location: codeLocation(resolution.version.codeDigest)),
+                Configuration: configuration(function, resolution),
+                Code: CreatedCode(Location: codeLocation(resolution.version.codeDigest)),
                 Concurrency: function.reserved.map { ReservedDocument(ReservedConcurrentExecutions: $0) }))
     }
 

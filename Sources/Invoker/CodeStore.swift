@@ -76,6 +76,7 @@ package final class CodeStore: Sendable {
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        recipe.ownsNetwork = version.settings.concurrency.isOffline == true
         recipe.tmpBytes = version.settings.ephemeralStorage << 20
         return recipe
     }

@@ -48,6 +48,7 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("Conformance", ["TestSupport"]),
 ]
 
 let package = Package(
@@ -72,6 +73,8 @@ let package = Package(
             dependencies: modules.map { .init(stringLiteral: $0.name) } + ["hearth-init"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
+        // Starts the built `hearth` and talks to it; for the tests of the whole.
+        .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),
     ] + tests.map { name, needs in
         .testTarget(
             name: "\(name)Tests", dependencies: needs.map { .init(stringLiteral: $0) }, path: "Tests/\(name)Tests",

@@ -40,6 +40,9 @@ let settings: [SwiftSetting] = [
         ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
+/// The clients that run inside workers, carried in the executable.
+let clients = ["python/hearth_worker.py", "python/hearth_zygote.py", "python/sitecustomize.py", "node/worker.cjs"]
+
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
     ("Tidy", []),
@@ -112,7 +115,7 @@ struct Module {
                 default: .init(stringLiteral: arrow)
                 }
             },
-            resources: name == "Sandbox" ? [.embedInCode("Runtimes/python/hearth_worker.py"), .embedInCode("Runtimes/python/hearth_zygote.py"), .embedInCode("Runtimes/node/worker.cjs")] : [],
+            resources: name == "Sandbox" ? clients.map { .embedInCode("Runtimes/" + $0) } : [],
             swiftSettings: settings)
     }
 }

@@ -61,6 +61,10 @@ extension LambdaControl {
             judge(handler.utf8.count <= 128, handler, "handler", .lengthMax(128))
             judge(!handler.isEmpty && !handler.contains(where: \.isWhitespace), handler, "handler", .pattern(#"[^\s]+"#))
         }
+        if let applyOn = document.SnapStart?.ApplyOn {
+            let choices = ["PublishedVersions", "None"]
+            judge(choices.contains(applyOn), applyOn, "snapStart.applyOn", .oneOf(choices))
+        }
         if let text = document.Description { judge(text.count <= 256, text, "description", .lengthMax(256)) }
         violations += [
             document.Timeout.flatMap { Violation($0, at: "timeout", within: 1...900) },
@@ -122,6 +126,7 @@ extension LambdaControl {
         if let timeout = document.Timeout { settings.timeout = timeout }
         if let memory = document.MemorySize { settings.memorySize = memory }
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
+        if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
     }

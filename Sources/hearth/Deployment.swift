@@ -126,6 +126,7 @@ struct Deployment {
             "Runtime": manifest.runtime, "Handler": manifest.handler, "MemorySize": manifest.memorySize,
             "Timeout": manifest.timeout, "Description": manifest.description,
             "Environment": ["Variables": manifest.environment], "HearthConcurrency": concurrency,
+            "SnapStart": ["ApplyOn": manifest.snapStart ? "PublishedVersions" : "None"],
         ]
     }
 

@@ -88,6 +88,13 @@ import Testing
         let built = try hearth("deploy", "built", directory: place.path)
         #expect(built.code == 0 && built.err == "building\n" && !built.out.contains("building"), "its output is no answer: \(built)")
         #expect(json(try hearth("invoke", "built", "--json"))["result"] as? Int == 7)
+        // Both concurrencies may go up or down in one deployment.
+        for (provisioned, reserved) in [(3, 6), (1, 2), (4, 4), (2, 2)] {
+            try place.write("built/function.toml", "runtime = \"python3\"\nhandler = \"app.handler\"\n[concurrency]\nprovisioned = \(provisioned)\nreserved = \(reserved)\n")
+            #expect(try hearth("deploy", "built", directory: place.path).code == 0)
+            let described = json(try hearth("describe", "built", "--json"))
+            #expect(described["reserved"] as? Int == reserved && (described["workers"] as? [String: Any])?["provisioned"] as? Int == provisioned, "\(described)")
+        }
         #expect(try hearth("remove", "built").code == 0)
         try place.write("failing/function.toml", "runtime = \"python3\"\nhandler = \"app.handler\"\nbuild = \"exit 3\"\n")
         try place.write("wrong/function.toml", "runtime = \"python3\"\nhandler = \"app.handler\"\n[concurrency]\nprovisioned = 5\nmax = 2\n")

@@ -103,7 +103,7 @@ private struct Exposition {
                 def handler(event, context):
                     query = event.get('rawQueryString')
                     if query == 'raise': raise ValueError('x')
-                    if query == 'sleep': time.sleep(1)
+                    if query == 'sleep': time.sleep(2)
                     print('12345678')
                     return 'fine'
                 """)
@@ -118,8 +118,10 @@ private struct Exposition {
             try wire.send("GET /counted/?sleep HTTP/1.1\r\nHost: x\r\n\r\n")
             return wire
         }
-        try waitFor("both to run") { try metrics(server).value("hearth_concurrent_executions", labels) == 2 ? () : nil }
-        let during = try metrics(server)
+        let during = try waitFor("both to run") {
+            let now = try metrics(server)
+            return now.value("hearth_concurrent_executions", labels) == 2 ? now : nil
+        }
         #expect(during.value("hearth_workers", labels.merging(["state": "busy"]) { $1 }) == 2 && during.value("hearth_provisioned_concurrency_utilization", labels) == 1)
         for wire in wires { #expect(try wire.response().status == 200) }
         #expect(try server.command(["scale", "counted", "--provisioned", "0"]).code == 0)

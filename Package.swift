@@ -42,13 +42,17 @@ let settings: [SwiftSetting] = [
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
+    ("Tidy", []),
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("Pool", ["Base", "Pool"]),
+    ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
+    ("Worker", ["TestSupport"]),
 ]
 
 let package = Package(
@@ -72,6 +76,10 @@ let package = Package(
             name: "hearth",
             dependencies: modules.map { .init(stringLiteral: $0.name) } + ["hearth-init"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: settings),
+        // What a contributor runs: `dev check`, `dev bench`.
+        .executableTarget(
+            name: "dev", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
         // Starts the built `hearth` and talks to it; for the tests of the whole.
         .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),

@@ -68,6 +68,29 @@ package enum ZipArchive {
         }
     }
 
+    /// Is each file of `zip` in `directory`, a regular file of the right size? (It had been unpacked there; a power cut or
+    /// a person may have been at it since.) More files than those of `zip` do no harm.
+    package static func isIntact(_ zip: UnsafeRawBufferPointer, in directory: String) -> Bool {
+        guard let reader = archive_read_new() else { return false }
+        defer { archive_read_free(reader) }
+        archive_read_support_format_zip_seekable(reader)
+        guard archive_read_open_memory(reader, zip.baseAddress, zip.count) == ARCHIVE_OK else { return false }
+        var entry: OpaquePointer?
+        while archive_read_next_header(reader, &entry) != ARCHIVE_EOF {
+            guard let entry, let name = archive_entry_pathname(entry), let path = try? checkedPath(String(cString: name)) else {
+                return false
+            }
+            let kind = FileKind(archive_entry_filetype(entry))
+            if path.isEmpty { continue }
+            var info = stat()
+            guard lstat("\(directory)/\(path)", &info) == 0, FileKind(info.st_mode) == kind else { return false }
+            if kind == .file, archive_entry_size_is_set(entry) != 0, archive_entry_size(entry) != Int64(info.st_size) {
+                return false
+            }
+        }
+        return true
+    }
+
     /// The path without a trailing slash; refused if it could lead anywhere else than into the package.
     private static func checkedPath(_ name: String) throws(ArchiveError) -> String {
         let shown = String(name.prefix(200).map { $0.isASCII && $0 < " " ? "?" : $0 })

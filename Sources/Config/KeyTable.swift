@@ -55,6 +55,16 @@ struct ConfigFile {
 
     func text(_ path: String) -> String? { texts[path] }
     func number(_ path: String) -> Int? { numbers[path] }
+
+    /// One of `choices`, the first of which is the default.
+    func choice(_ path: String, _ choices: [String]) throws(ConfigError) -> String {
+        guard let text = texts[path] else { return choices[0] }
+        guard choices.contains(text) else {
+            throw fail(path, "\(path) = \"\(text)\" is not known: use \(choices.joined(separator: " or "))")
+        }
+        return text
+    }
+
     func table(_ path: String) -> [String: String] { tables[path] ?? [:] }
 
     func fail(_ path: String, _ sentence: String) -> ConfigError {

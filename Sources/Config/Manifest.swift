@@ -17,6 +17,11 @@ package struct Manifest: Equatable, Sendable {
     package var keepAliveSeconds: Int
     package var queue: Int
     package var queueWaitSeconds: Int
+    package var recycleInvocations: Int?
+    package var recycleGrowth: Int?
+    package var recycleTrend: Bool
+    package var allowsBackground: Bool
+    package var isOffline: Bool
 
     package static let keys: [ConfigKey] = [
         ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME."),
@@ -38,11 +43,24 @@ package struct Manifest: Equatable, Sendable {
             "concurrency.keep_alive", .number(1...86_400, default: 600), unit: "seconds",
             "How long an idle on-demand worker stays."),
         ConfigKey(
-            "concurrency.queue", .number(0...100_000, default: 1000), unit: "invocations",
+            "concurrency.queue", .number(1...100_000, default: 1000), unit: "invocations",
             "Invocations that may wait for a worker; more are refused with 429."),
         ConfigKey(
             "concurrency.queue_wait", .number(1...900, default: 10), unit: "seconds",
             "How long an invocation may wait for a worker."),
+        ConfigKey(
+            "recycle.invocations", .number(1...1_000_000_000, default: nil), unit: "invocations",
+            "A worker is replaced after this many."),
+        ConfigKey(
+            "recycle.growth", .number(1...10_240, default: nil), unit: "MB",
+            "A worker is replaced when it has grown by this much since it was ready."),
+        ConfigKey(
+            "recycle.trend", .text(default: "off"), "on: a worker that grows steadily is replaced before its memory ends."),
+        ConfigKey(
+            "background", .text(default: "frozen"),
+            "frozen: a worker is stopped between invocations, as in Lambda; allowed: it may run on."),
+        ConfigKey(
+            "network", .text(default: "host"), "host: the machine's; none: a network of its own with nobody in it."),
     ]
 
     /// Names that belong to the runtime (AWS Lambda developer guide, "Defined runtime environment variables").
@@ -87,6 +105,11 @@ package struct Manifest: Equatable, Sendable {
         keepAliveSeconds = file.number("concurrency.keep_alive") ?? 600
         queue = file.number("concurrency.queue") ?? 1000
         queueWaitSeconds = file.number("concurrency.queue_wait") ?? 10
+        recycleInvocations = file.number("recycle.invocations")
+        recycleGrowth = file.number("recycle.growth")
+        recycleTrend = try file.choice("recycle.trend", ["off", "on"]) == "on"
+        allowsBackground = try file.choice("background", ["frozen", "allowed"]) == "allowed"
+        isOffline = try file.choice("network", ["host", "none"]) == "none"
         try check(file)
     }
 

@@ -4,6 +4,7 @@ package import Catalog
 internal import Dispatch
 internal import Glibc
 package import Sandbox
+internal import Synchronization
 package import UV
 
 /// A version cannot be started; the sentence says why.
@@ -12,6 +13,10 @@ package struct CodeFailure: Error, CustomStringConvertible {
 }
 
 /// Makes versions startable: unpacks code, writes the bundled clients, finds interpreters.
+///
+/// A package lies whole in `code/` or not at all: it is unpacked beside its place and renamed. That holds when the server
+/// dies, but not when the machine does (a rename may reach the disk before the files); so what is found there at the first
+/// use after a start is compared with the catalogue's package, and unpacked again if it differs.
 ///
 /// Works on a queue of its own, because all of that touches disks and processes; answers come back on the loop.
 package final class CodeStore: Sendable {
@@ -22,6 +27,8 @@ package final class CodeStore: Sendable {
     private let isolation: Isolation?
     private let queue = DispatchQueue(label: "hearth.code")
     private let interpreters = Interpreters()
+    /// Digests whose directory this server has unpacked or compared. Used on `queue` only.
+    private let intact = Mutex<Set<String>>([])
 
     /// - Parameters:
     ///   - directory: `code/` and `runtimes/` are made in it.
@@ -32,6 +39,7 @@ package final class CodeStore: Sendable {
         self.accountID = accountID
         self.region = region
         self.isolation = isolation
+        queue.async { self.removeLeftovers() }
     }
 
     /// Prepares `version` of `function` and calls back on the loop.
@@ -68,6 +76,7 @@ package final class CodeStore: Sendable {
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        recipe.ownsNetwork = version.settings.concurrency.isOffline == true
         recipe.tmpBytes = version.settings.ephemeralStorage << 20
         return recipe
     }
@@ -94,6 +103,8 @@ package final class CodeStore: Sendable {
             "LAMBDA_TASK_ROOT=\(seen(code))",
             "LAMBDA_RUNTIME_DIR=\(runtimes)",
             "TZ=:UTC", "LANG=en_US.UTF-8",
+            // No cloud's metadata service is here: AWS's SDKs would ask it for credentials, for half a second at each init.
+            "AWS_EC2_METADATA_DISABLED=true",
             "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
             "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
         ]
@@ -122,22 +133,52 @@ package final class CodeStore: Sendable {
 
     /// The directory with the package of `digest`; unpacked beside it and renamed, so it is whole or absent.
     private func unpacked(_ digest: String) throws(CodeFailure) -> String {
-        let name = String(digest.map { $0.isLetter || $0.isNumber ? $0 : $0 == "+" ? "-" : "_" })
-        let target = "\(directory)/code/\(name)"
-        if access(target, F_OK) == 0 { return target }
-        let partial = "\(target).partial-\(getpid())"
+        let target = "\(directory)/code/\(Self.directoryName(digest))"
+        if intact.withLock({ $0.contains(digest) }), access(target, F_OK) == 0 { return target }
         do {
-            mkdir("\(directory)/code", 0o755)
             guard let zip = try catalog.code(digest: digest) else {
                 throw CodeFailure(description: "the code \(digest) is not in the catalogue")
             }
-            try zip.withUnsafeBytes { try ZipArchive.unpack($0, into: partial) }
+            try zip.withUnsafeBytes { zip in
+                if access(target, F_OK) == 0 {
+                    if ZipArchive.isIntact(zip, in: target) { return }
+                    ZipArchive.removeTree(target)
+                }
+                try unpack(zip, to: target)
+            }
         } catch {
             throw CodeFailure(description: "cannot unpack the code \(digest): \(error)")
         }
-        if rename(partial, target) != 0, access(target, F_OK) != 0 {
-            throw CodeFailure(description: "cannot move the unpacked code to \(target): \(String(cString: strerror(errno)))")
-        }
+        _ = intact.withLock { $0.insert(digest) }
         return target
+    }
+
+    private func unpack(_ zip: UnsafeRawBufferPointer, to target: String) throws {
+        let partial = target + Self.partialEnding
+        mkdir("\(directory)/code", 0o755)
+        ZipArchive.removeTree(partial)
+        try ZipArchive.unpack(zip, into: partial)
+        guard rename(partial, target) == 0 else {
+            let why = String(cString: strerror(errno))
+            ZipArchive.removeTree(partial)
+            throw CodeFailure(description: "cannot move the unpacked code to \(target): \(why)")
+        }
+    }
+
+    private static let partialEnding = ".partial"
+
+    private static func directoryName(_ digest: String) -> String {
+        String(digest.map { $0.isLetter || $0.isNumber ? $0 : $0 == "+" ? "-" : "_" })
+    }
+
+    /// Removes what a killed server has left half unpacked, and packages that the catalogue knows no longer.
+    private func removeLeftovers() {
+        let known = Set(catalog.snapshot.functions.flatMap(\.allVersions).map { Self.directoryName($0.codeDigest) })
+        guard let list = opendir("\(directory)/code") else { return }
+        defer { closedir(list) }
+        while let entry = readdir(list) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if name != ".", name != "..", !known.contains(name) { ZipArchive.removeTree("\(directory)/code/\(name)") }
+        }
     }
 }

@@ -100,15 +100,11 @@ package final class FunctionLog {
         if case .output(let bytes) = record.kind { outputBytes -= bytes.count }
     }
 
-    /// Drops the older half when the output is over its limit: rare, and linear then.
+    /// Drops the oldest until the output fills half of its limit: rare, and linear then. The newest stays, however long.
     private func shrink() {
-        var ordered = inOrder
-        while outputBytes > outputBytesMax / 2, !ordered.isEmpty {
-            let half = max(1, ordered.count / 2)
-            for record in ordered.prefix(half) { forget(record) }
-            ordered.removeFirst(half)
-        }
-        records = ordered
+        var ordered = inOrder[...]
+        while outputBytes > outputBytesMax / 2, ordered.count > 1 { forget(ordered.removeFirst()) }
+        records = Array(ordered)
         oldest = 0
     }
 
@@ -163,7 +159,7 @@ package enum LogLines {
         out.append(" ms\tMemory Size: ")
         out.append(decimal: report.memoryMegabytes)
         out.append(" MB\tMax Memory Used: ")
-        out.append(decimal: UInt64(report.peakKiB + 1023) / 1024)
+        out.append(decimal: (UInt64(report.peakKiB) + 1023) / 1024)
         out.append(" MB\t")
         if let initDuration = report.initDuration {
             out.append("Init Duration: ")

@@ -23,7 +23,12 @@ package final class VersionPool {
         var callID = CallID(0)
         var deadline = Moment(nanoseconds: .max)
         var isTimedOut = false
-        var wasKilledForInit = false
+        /// Killed because it used more memory than the function has: this many MB.
+        var overuseMegabytes: Int?
+        var life: RecycleRule.Life?
+        var idleSince = Moment.zero
+        /// The pool has ordered its end.
+        var isStopping = false
         /// Armed lazily: it fires at a deadline that may have moved, and is then set again.
         var timer: Timer?
         var timerArmedFor = Moment(nanoseconds: .max)
@@ -45,7 +50,8 @@ package final class VersionPool {
     private var source: WorkerSource!
     private var calls: [CallID: Invocation] = [:]
     private var nextCall: UInt64 = 0
-    private var slots: [UInt32: Slot] = [:]
+    private(set) var slots: [UInt32: Slot] = [:]
+    private let recycling: RecycleRule
     private let tickTimer: Timer
     private var tickArmedFor = Moment(nanoseconds: .max)
     package var metrics: VersionMetrics
@@ -59,6 +65,11 @@ package final class VersionPool {
         self.function = function
         self.metrics = metrics
         self.invoker = invoker
+        let memoryKiB = version.settings.memorySize * 1024
+        let wish = version.settings.concurrency
+        recycling = RecycleRule(
+            invocationsMax: wish.recycleInvocations, growthMaxKiB: wish.recycleGrowth.map { $0 * 1024 },
+            followsTrend: wish.recycleTrend == true, memoryKiB: memoryKiB)
         pool = Pool(settings: invoker.poolSettings(for: version, provisioned: 0), at: invoker.loop.now)
         tickTimer = try Timer(loop: invoker.loop)
         tickTimer.unreference()
@@ -71,13 +82,11 @@ package final class VersionPool {
     // MARK: What others ask
 
     /// The last failed init: Lambda's error object.
-    package var initError: [UInt8]? { source.initError }
+    package var initError: [UInt8]? { source.initFault.map { LambdaError.initFault($0, nil) } }
     /// Why no worker can be started, for people.
     package var cannotStart: String? { source.cannotStart }
-    /// Why workers are started by exec though the runtime could fork, for people.
-    package var forkRefusal: String? { source.forkRefusal }
-    /// The process that workers are forked from.
-    package var zygotePID: Int32? { source.zygotePID }
+    /// How workers are started, and why not faster, for people.
+    package var startsBy: String { source.startsBy }
 
     /// Provisioned workers that the catalogue asks for; `claims` may add to it.
     package var provisionedTarget = 0 {
@@ -143,7 +152,7 @@ package final class VersionPool {
     private func checkSettled() {
         guard !onSettled.isEmpty else { return }
         let counts = pool.counts
-        guard counts.provisionedReady >= counts.provisionedTarget || initError != nil || cannotStart != nil else { return }
+        guard counts.provisionedReady >= counts.provisionedTarget || source.initFault != nil || cannotStart != nil else { return }
         let bodies = onSettled
         onSettled = []
         for body in bodies { body() }
@@ -226,7 +235,9 @@ package final class VersionPool {
             invocation.logTail = tail
         }
         invocation.message.seal(deadlineEpochMilliseconds: Loop.epochMilliseconds + timeout.wholeMilliseconds)
+        slot.worker.thaw()
         slot.worker.send(invocation.message)
+        invoker.care.begin()
     }
 
     /// Was it a cold start? It was if the invocation came before the worker was ready.
@@ -255,8 +266,10 @@ package final class VersionPool {
         case .waitedTooLong: invoker.refuse(invocation, .waitedTooLong, in: self)
         case .initFailed:
             if let cannotStart { return invoker.refuse(invocation, .cannotStart(cannotStart), in: self) }
-            let error = initError ?? LambdaError.exit(invocation.id, .status(1))
+            let error = LambdaError.initFault(source.initFault ?? .exit(.status(1)), invocation.id)
             invocation.dispatched = invoker.loop.now
+            invocation.start = .exec
+            invocation.initTime = invocation.dispatched.since(invocation.arrived)
             finish(invocation, .functionError, error, status: .error)
         }
     }
@@ -272,6 +285,9 @@ package final class VersionPool {
         } else {
             metrics.crashes += 1
             let error = LambdaError.exit(invocation.id, slot.exit)
+            if let used = slot.slot.overuseMegabytes {
+                note(invocation, "the worker was killed: it used \(used) MB, and the function has \(version.settings.memorySize) MB")
+            }
             note(invocation, "RequestId: \(invocation.id) Error: \(slot.exit.lambdaReason)")
             finish(invocation, .functionError, error, status: .error, peakKiB: slot.slot.worker.peakKiB)
         }
@@ -285,7 +301,7 @@ package final class VersionPool {
         invocation.logTail?.append(text + "\n")
     }
 
-    private func log(_ kind: LogRecord.Kind, _ id: RequestID?, _ version: String) {
+    func log(_ kind: LogRecord.Kind, _ id: RequestID?, _ version: String) {
         function.log.append(
             LogRecord(epochMilliseconds: Loop.epochMilliseconds, id: id, version: version, kind: kind))
     }
@@ -315,7 +331,10 @@ package final class VersionPool {
             initDuration: invocation.initTime == .zero ? nil : invocation.initTime, coldReason: invocation.coldReason,
             status: status)
         log(.end(report), invocation.id, invocation.resolution.executedVersion)
-        if let tail = invocation.logTail { LogLines.end(invocation.id, report, to: tail) }
+        if let tail = invocation.logTail {
+            if tail.bytes.last != UInt8(ascii: "\n") { tail.append(UInt8(ascii: "\n")) }
+            LogLines.end(invocation.id, report, to: tail)
+        }
         var outcome = InvocationOutcome(kind: kind, payload: payload)
         outcome.queue = Span(nanoseconds: wait.nanoseconds - min(wait.nanoseconds, invocation.initTime.nanoseconds))
         outcome.initTime = invocation.initTime
@@ -346,6 +365,7 @@ package final class VersionPool {
 
     private func stop(_ id: WorkerID) {
         if source.cancel(id) { return }
+        slots[id.rawValue]?.isStopping = true
         slots[id.rawValue]?.worker.stop()
     }
 
@@ -386,9 +406,10 @@ package final class VersionPool {
         guard slot.deadline <= now else { return armTimer(slot) }
         if slot.call != nil {
             slot.isTimedOut = true
+        } else if slot.worker.times.ready != .zero {
+            log(.note("a worker that had answered did not ask for its next invocation in time: killed"), nil, versionText)
         } else {
-            slot.wasKilledForInit = true
-            source.initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+            source.initFault = .timeout(invoker.settings.initTimeout)
             log(.note("init took longer than \(invoker.settings.initTimeout.seconds) s: worker killed"), nil, versionText)
         }
         slot.worker.kill()
@@ -399,14 +420,16 @@ extension VersionPool: WorkerOwner {
     package func workerReady(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
         slot.deadline = Moment(nanoseconds: .max)
+        slot.idleSince = worker.times.ready
         source.succeeded()
         metrics.initTimes.record(worker.times.total)
         pool.ready(slot.id, at: worker.times.ready, into: &actions)
         perform()
+        invoker.care.begin()
     }
 
     package func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer) {
-        source.initError = Array(error.prefix(64 * 1024))
+        source.initFault = .reported(Array(error.prefix(64 * 1024)))
     }
 
     package func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer) {
@@ -414,15 +437,18 @@ extension VersionPool: WorkerOwner {
         // A worker that is being killed for its time has lost it, whatever it still says.
         if slot.isTimedOut { return }
         slot.call = nil
-        slot.deadline = Moment(nanoseconds: .max)
         if slot.isProvisioned { metrics.provisionedInvocations += 1 } else if invocation.isSpillover {
             metrics.spilloverInvocations += 1
         }
         // The next invocation goes out before this one's answer is written: its worker runs meanwhile.
         let now = invoker.loop.now
+        slot.idleSince = now
+        if isSpent(slot) { pool.retire(slot.id) }
         if answer.impliesFree {
+            slot.deadline = Moment(nanoseconds: .max)
             pool.finish(slot.id, at: now, into: &actions)
         } else {
+            // Its time runs on until it asks for the next invocation.
             pool.answered(slot.id, at: now, into: &actions)
         }
         perform()
@@ -434,8 +460,19 @@ extension VersionPool: WorkerOwner {
         }
     }
 
+    /// Has the worker served enough?
+    private func isSpent(_ slot: Slot) -> Bool {
+        if recycling.isOff { return false }
+        let peak = Int(slot.worker.peakKiB)
+        var life = slot.life ?? RecycleRule.Life(peakKiB: peak)
+        defer { slot.life = life }
+        return recycling.isSpent(&life, peakKiB: peak)
+    }
+
     package func workerFree(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
+        slot.deadline = Moment(nanoseconds: .max)
+        slot.idleSince = invoker.loop.now
         pool.free(slot.id, at: invoker.loop.now, into: &actions)
         perform()
     }
@@ -459,13 +496,13 @@ extension VersionPool: WorkerOwner {
     package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
         guard let slot = forget(worker.tag) else { return }
         let wasReady = worker.times.ready != .zero
-        if !wasReady {
+        if !wasReady, !slot.isStopping {
             metrics.initFailures += 1
-            if source.initError == nil { source.initError = LambdaError.initExit(exit) }
+            if source.initFault == nil { source.initFault = .exit(exit) }
             log(.note("a worker's init failed: \(exit.lambdaReason)"), nil, versionText)
         }
         lost[worker.tag] = (slot, exit)
-        let cause: ExitCause = !wasReady ? .initFailed : slot.isTimedOut ? .timeout : slot.call == nil ? .stopped : .crash
+        let cause: ExitCause = slot.isStopping ? .stopped : !wasReady ? .initFailed : slot.isTimedOut ? .timeout : .crash
         pool.exited(slot.id, cause: cause, at: invoker.loop.now, into: &actions)
         perform()
         lost[worker.tag] = nil

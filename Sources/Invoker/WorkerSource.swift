@@ -47,12 +47,12 @@ final class WorkerSource {
     private var zygoteTimer: Timer?
     private var waiting: [StartOrder] = []
     private var isClosed = false
-    /// The last failed init: Lambda's error object.
-    var initError: [UInt8]?
+    /// The last failed init.
+    var initFault: InitFault?
     /// Why no worker can be started, for people.
     private(set) var cannotStart: String?
     /// Why workers are started by exec though the runtime could fork, for people.
-    private(set) var forkRefusal: String?
+    private var forkRefusal: String?
 
     init(_ version: VersionEntry, of function: String, invoker: Invoker, owner: any WorkerSourceOwner) {
         self.version = version
@@ -61,12 +61,19 @@ final class WorkerSource {
         self.owner = owner
     }
 
-    var zygotePID: Int32? { zygote?.isReady == true ? zygote?.pid : nil }
+    /// How workers are started, for people.
+    var startsBy: String {
+        if let forkRefusal { return "exec: \(forkRefusal)" }
+        guard case .ready(let recipe) = recipe else { return "not started yet" }
+        guard recipe.canFork else { return "exec: the runtime cannot fork" }
+        return zygote?.isReady == true ? "fork of process \(zygote?.pid ?? 0)" : "fork of a process that is not up yet"
+    }
+
     var isEmpty: Bool { zygote == nil && waiting.isEmpty }
 
     /// A new attempt is made: what failed before says nothing of it.
     func forgetFailures() {
-        initError = nil
+        initFault = nil
         cannotStart = nil
         if case .failed = recipe { recipe = .none }
     }
@@ -96,7 +103,7 @@ final class WorkerSource {
             do {
                 guard let worker = try make(order, recipe) else { return }
                 waiting.removeFirst()
-                initError = nil
+                initFault = nil
                 owner?.sourceStarted(worker, order)
             } catch {
                 waiting.removeFirst()
@@ -151,7 +158,7 @@ final class WorkerSource {
             timer.unreference()
             zygoteTimer = timer
             timer.start(after: invoker.settings.initTimeout) { [unowned self] in
-                initError = LambdaError.initTimeout(seconds: invoker.settings.initTimeout)
+                initFault = .timeout(invoker.settings.initTimeout)
                 zygote.kill()
             }
         } catch {
@@ -184,7 +191,7 @@ final class WorkerSource {
 
     /// A worker has become ready: what failed before is over.
     func succeeded() {
-        initError = nil
+        initFault = nil
         cannotStart = nil
     }
 
@@ -207,7 +214,7 @@ extension WorkerSource: ZygoteOwner {
     }
 
     func zygoteInitFailed(_ zygote: Zygote, error: UnsafeRawBufferPointer) {
-        initError = Array(error.prefix(64 * 1024))
+        initFault = .reported(Array(error.prefix(64 * 1024)))
     }
 
     func zygoteRefuses(_ zygote: Zygote, reason: String) {
@@ -240,7 +247,7 @@ extension WorkerSource: ZygoteOwner {
             if !waiting.isEmpty || invoker.loop.now.since(ready) > .seconds(1) { makeZygote(recipe) }
             return
         }
-        if initError == nil { initError = LambdaError.initExit(exit) }
+        if initFault == nil { initFault = .exit(exit) }
         let orders = waiting
         waiting = []
         for order in orders { fail(order, isStopped: false) }

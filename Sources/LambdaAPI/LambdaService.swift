@@ -114,7 +114,9 @@ package final class LambdaService: HTTPService {
             let all = qualifiers.compactMap { provisioned(function, $0, withARN: isList) }
             let encoder = JSONEncoder()
             let body =
-                isList ? try? encoder.encode(ProvisionedList(ProvisionedConcurrencyConfigs: all)) : all.first.flatMap { try? encoder.encode($0) }
+                isList
+                ? try? encoder.encode(ProvisionedList(ProvisionedConcurrencyConfigs: all))
+                : all.first.flatMap { try? encoder.encode($0) }
             Self.send(status, Array(body ?? Data("{}".utf8)), id, on: connection)
         }
     }

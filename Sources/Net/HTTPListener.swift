@@ -12,6 +12,7 @@ package final class HTTPListener {
     let limits: HTTPLimits
     let loop: Loop
     private let connectionsMax: Int
+    private let admits: ((TCP) -> Bool)?
     private var socket: TCPListener?
     private let timer: Timer
     private var connections: [HTTPConnection] = []
@@ -24,15 +25,17 @@ package final class HTTPListener {
     private let date = ByteBuffer(capacity: 64)
     private var dateSecond: UInt64 = 0
 
+    /// - Parameter admits: asked once for each connection; one that it refuses is closed without a word.
     package init(
         loop: Loop, host: String, port: Int, service: any HTTPService, timeouts: HTTPTimeouts = HTTPTimeouts(),
-        limits: HTTPLimits = .standard, connectionsMax: Int = Limits.connectionsMax
+        limits: HTTPLimits = .standard, connectionsMax: Int = Limits.connectionsMax, admits: ((TCP) -> Bool)? = nil
     ) throws(UVError) {
         self.loop = loop
         self.service = service
         self.timeouts = timeouts
         self.limits = limits
         self.connectionsMax = connectionsMax
+        self.admits = admits
         timer = try Timer(loop: loop)
         timer.unreference()
         do {
@@ -49,6 +52,7 @@ package final class HTTPListener {
     package var connectionCount: Int { connections.count }
 
     private func accept(_ tcp: TCP) {
+        if let admits, !admits(tcp) { return tcp.close() }
         if connections.count >= connectionsMax {
             let refusal: StaticString =
                 "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"

@@ -15,8 +15,8 @@ package import Base
 ///  1. A call waits only while no worker is idle.
 ///  2. A call is given only to a worker that is idle at that moment, never to one that is starting: who is free first
 ///     serves first (late binding). Calls are served in the order of their arrival.
-///  3. No worker is started while `workersMax` live (or as many as are provisioned, if that is more).
-///  4. At most `waitingMax` calls wait.
+///  3. No worker is started while `workersMax` live (or as many as are provisioned, if that is more), ending ones included.
+///  4. A call joins the queue only while fewer than `waitingMax` wait.
 ///  5. Idle workers are stacks, the warmest on top; provisioned ones are used before on-demand ones.
 ///  6. The counts are those of the states.
 ///  7. Every call is answered by exactly one of: finish or answered, `lose`, `refuse`, `cancel`.
@@ -30,10 +30,11 @@ package struct Pool {
         var generation: UInt32 = 0
         var isProvisioned = false
         var hasServed = false
+        /// It serves no more once it is free.
+        var isSpent = false
         /// When it came into its state.
         var since = Moment.zero
         var call = CallID(0)
-        var reason = StartReason.first
     }
 
     private var settings: PoolSettings
@@ -54,8 +55,12 @@ package struct Pool {
     private var clock = Moment.zero
     package private(set) var initFailure: InitFailure?
 
+    /// A worker that dies unused this soon after its init counts as one whose init failed.
+    private static let youngDeath = Span.seconds(1)
+
     package init(settings: PoolSettings, at now: Moment) {
         self.settings = settings
+        clock = now
         tally.provisionedTarget = settings.provisioned
     }
 
@@ -63,6 +68,8 @@ package struct Pool {
     package var isEmpty: Bool { alive == 0 && tally.draining == 0 && queue.isEmpty }
 
     private var alive: Int { tally.starting + tally.idle + tally.busy + tally.responded }
+    private var bound: Int { min(max(settings.workersMax, settings.provisioned), WorkerID.slotsMax) }
+    private var hasRoom: Bool { alive + tally.draining < bound }
 
     // MARK: Calls
 
@@ -82,6 +89,7 @@ package struct Pool {
         defer { checkInvariants() }
         guard queue.remove(call) else { return }
         tally.waiting -= 1
+        endUnwantedStarts(at: now, into: &actions)
     }
 
     private mutating func popIdle() -> Int? { idleProvisioned.popLast() ?? idleOnDemand.popLast() }
@@ -106,6 +114,9 @@ package struct Pool {
         initFailure = nil
         hasHadWorker = true
         becomeIdle(slot, at: now, into: &actions)
+        // Starts that the failure of another had put off.
+        keepProvisioned(at: now, into: &actions)
+        startIfItPays(at: now, into: &actions)
     }
 
     /// It has answered and asked for the next call, in one.
@@ -124,6 +135,12 @@ package struct Pool {
         move(slot, to: .responded, at: now)
     }
 
+    /// It is to take no more calls: told before `finish`, or before `free`.
+    package mutating func retire(_ worker: WorkerID) {
+        guard let slot = slot(worker), slots[slot].state == .busy || slots[slot].state == .responded else { return }
+        slots[slot].isSpent = true
+    }
+
     /// It asks for the next call.
     package mutating func free(_ worker: WorkerID, at now: Moment, into actions: inout [PoolAction]) {
         defer { checkInvariants() }
@@ -133,14 +150,28 @@ package struct Pool {
 
     private mutating func becomeIdle(_ slot: Int, at now: Moment, into actions: inout [PoolAction]) {
         move(slot, to: .idle, at: now)
+        if slots[slot].isSpent { return replace(slot, at: now, into: &actions) }
+        let isProvisioned = slots[slot].isProvisioned
+        let isSurplus = isProvisioned && provisionedAlive > settings.provisioned
+        // A bound that has fallen is kept even if calls never stop waiting.
+        if alive > bound, isSurplus || !isProvisioned { return stop(slot, at: now, into: &actions) }
         if !queue.isEmpty {
             tally.waiting -= 1
-            return dispatch(queue.removeFirst(), to: slot, at: now, into: &actions)
+            dispatch(queue.removeFirst(), to: slot, at: now, into: &actions)
+            return endUnwantedStarts(at: now, into: &actions)
         }
-        if isDraining || (slots[slot].isProvisioned && provisionedAlive > settings.provisioned) {
-            return stop(slot, at: now, into: &actions)
-        }
-        if slots[slot].isProvisioned { idleProvisioned.append(slot) } else { idleOnDemand.append(slot) }
+        if isDraining || isSurplus { return stop(slot, at: now, into: &actions) }
+        if isProvisioned { return idleProvisioned.append(slot) }
+        idleOnDemand.append(slot)
+        if provisionedAlive < settings.provisioned { keepProvisioned(at: now, into: &actions) }
+    }
+
+    /// Stops a worker that has served enough; another takes its place if somebody waits or it was provisioned.
+    private mutating func replace(_ slot: Int, at now: Moment, into actions: inout [PoolAction]) {
+        stop(slot, at: now, into: &actions)
+        lastEnd = .recycled
+        keepProvisioned(at: now, into: &actions)
+        startIfItPays(at: now, into: &actions)
     }
 
     /// The process is gone, in whatever state it was.
@@ -167,7 +198,9 @@ package struct Pool {
             case .stopped: break
             }
         }
-        if before.state == .starting, cause == .initFailed { initHasFailed(at: now, into: &actions) }
+        // Without a pause, workers that only ever come up to die would be started without end.
+        let diedYoung = before.state == .idle && !before.hasServed && now.since(before.since) < Self.youngDeath
+        if before.state == .starting || diedYoung { initHasFailed(at: now, into: &actions) }
         keepProvisioned(at: now, into: &actions)
         startIfItPays(at: now, into: &actions)
     }
@@ -193,7 +226,7 @@ package struct Pool {
             let oldestWait = now.since(oldest.arrived)
             let aboutToBeFree = oldestWait < settings.respondedWait ? tally.responded : 0
             let unserved = queue.count - tally.starting - aboutToBeFree
-            guard unserved > 0, alive + tally.draining < max(settings.workersMax, settings.provisioned) else { return }
+            guard unserved > 0, hasRoom else { return }
             // With others alive a failing init takes no call with it, so it must not be tried without end.
             if let initFailure, alive > 0, now < initFailure.nextRetry { return }
             guard rule.pays(waiting: unserved, serving: tally.busy, oldestWait: oldestWait) else { return }
@@ -207,26 +240,37 @@ package struct Pool {
         return lastEnd ?? (hasHadWorker ? .evicted : .first)
     }
 
+    /// Brings the provisioned workers to their number, and all workers under their bound.
     private mutating func keepProvisioned(at now: Moment, into actions: inout [PoolAction]) {
-        while !isDraining, provisionedAlive < settings.provisioned {
+        while provisionedAlive < settings.provisioned {
             if let initFailure, now < initFailure.nextRetry { return }
-            guard tally.draining + alive < WorkerID.slotsMax else { return }
+            guard hasRoom else { return makeRoom(at: now, into: &actions) }
             start(provisioned: true, lastEnd ?? .deploy, at: now, into: &actions)
         }
-        while provisionedAlive > settings.provisioned, let slot = idleProvisioned.first {
-            idleProvisioned.removeFirst()
-            stop(slot, at: now, into: &actions)
+        // Those that cannot serve yet go first, unless calls wait for them.
+        if provisionedAlive > settings.provisioned, queue.isEmpty {
+            for slot in slots.indices.reversed() where slots[slot].state == .starting && slots[slot].isProvisioned {
+                guard provisionedAlive > settings.provisioned else { break }
+                stop(slot, at: now, into: &actions)
+            }
         }
-        guard provisionedAlive > settings.provisioned, queue.isEmpty else { return }
-        for slot in slots.indices.reversed() where slots[slot].state == .starting && slots[slot].isProvisioned {
-            guard provisionedAlive > settings.provisioned else { return }
-            stop(slot, at: now, into: &actions)
+        while provisionedAlive > settings.provisioned, !idleProvisioned.isEmpty {
+            stop(idleProvisioned.removeFirst(), at: now, into: &actions)
+        }
+        while alive > bound, !idleOnDemand.isEmpty { stop(idleOnDemand.removeFirst(), at: now, into: &actions) }
+    }
+
+    /// Idle on-demand workers give way to the provisioned ones that are missing, as far as those that are ending do not.
+    private mutating func makeRoom(at now: Moment, into actions: inout [PoolAction]) {
+        while settings.provisioned - provisionedAlive > tally.draining, !idleOnDemand.isEmpty {
+            stop(idleOnDemand.removeFirst(), at: now, into: &actions)
         }
     }
 
     private mutating func start(
         provisioned: Bool, _ reason: StartReason, at now: Moment, into actions: inout [PoolAction]
     ) {
+        assert(hasRoom, "3: a start beyond the bound")
         let slot: Int
         if let free = vacant.popLast() {
             slot = free
@@ -237,7 +281,7 @@ package struct Pool {
         }
         slots[slot].isProvisioned = provisioned
         slots[slot].hasServed = false
-        slots[slot].reason = reason
+        slots[slot].isSpent = false
         move(slot, to: .starting, at: now)
         lastEnd = nil
         actions.append(.start(id(of: slot), provisioned: provisioned, reason))
@@ -252,6 +296,7 @@ package struct Pool {
     package mutating func evictIdle(at now: Moment, into actions: inout [PoolAction]) {
         defer { checkInvariants() }
         guard !idleOnDemand.isEmpty else { return }
+        lastEnd = .evicted
         stop(idleOnDemand.removeFirst(), at: now, into: &actions)
     }
 
@@ -260,7 +305,12 @@ package struct Pool {
         _ settings: PoolSettings, at now: Moment, into actions: inout [PoolAction]
     ) {
         defer { checkInvariants() }
-        if settings.provisioned > self.settings.provisioned { initFailure = nil }
+        var settings = settings
+        if isDraining { settings.provisioned = 0 }
+        if settings.provisioned > self.settings.provisioned {
+            initFailure = nil
+            lastEnd = nil
+        }
         self.settings = settings
         tally.provisionedTarget = settings.provisioned
         keepProvisioned(at: now, into: &actions)
@@ -276,7 +326,12 @@ package struct Pool {
         for slot in idleProvisioned + idleOnDemand { stop(slot, at: now, into: &actions) }
         idleProvisioned = []
         idleOnDemand = []
-        guard queue.isEmpty else { return }
+        endUnwantedStarts(at: now, into: &actions)
+    }
+
+    /// Of a drained pool, nobody comes up whom no call waits for.
+    private mutating func endUnwantedStarts(at now: Moment, into actions: inout [PoolAction]) {
+        guard isDraining, queue.isEmpty, tally.starting > 0 else { return }
         for slot in slots.indices where slots[slot].state == .starting { stop(slot, at: now, into: &actions) }
     }
 
@@ -289,6 +344,7 @@ package struct Pool {
             tally.waiting -= 1
             actions.append(.refuse(call, .waitedTooLong))
         }
+        endUnwantedStarts(at: now, into: &actions)
         // The bottom of the stack has been idle for longest.
         while let slot = idleOnDemand.first, slots[slot].since + settings.keepAlive <= now {
             idleOnDemand.removeFirst()
@@ -304,19 +360,27 @@ package struct Pool {
         var next = Moment(nanoseconds: .max)
         if let slot = idleOnDemand.first { next = min(next, slots[slot].since + settings.keepAlive) }
         if let expiry = queue.nextExpiry(waitMax: settings.waitMax) { next = min(next, expiry) }
-        // Times at which a start is judged again. What has passed has been judged by the last event.
-        for retry in [initFailure?.nextRetry, startJudgement] {
-            if let retry, retry > clock, !isDraining || !queue.isEmpty { next = min(next, retry) }
+        if provisionedAlive < settings.provisioned, hasRoom || (tally.draining == 0 && !idleOnDemand.isEmpty) {
+            next = min(next, initFailure?.nextRetry ?? clock)
         }
+        if let judgement = nextJudgement { next = min(next, judgement) }
         return next.nanoseconds == .max ? nil : next
     }
 
-    /// When the oldest call has waited so long that a start pays after all.
-    private var startJudgement: Moment? {
-        guard let oldest = queue.first else { return nil }
-        let afterResponded = oldest.arrived + settings.respondedWait
-        if tally.responded > 0, afterResponded > clock { return afterResponded }
-        return rule.patience.map { oldest.arrived + $0 }
+    /// When a start on demand is judged again: nobody is waited for any more, the oldest call has waited so long that it
+    /// pays after all, or inits may be tried again. What has passed has been judged by the last event.
+    private var nextJudgement: Moment? {
+        guard let oldest = queue.first, hasRoom, queue.count > tally.starting else { return nil }
+        let hopeEnds = oldest.arrived + settings.respondedWait
+        if clock < hopeEnds, queue.count - tally.starting <= tally.responded { return hopeEnds }
+        var next: Moment?
+        func consider(_ time: Moment) {
+            if time > clock { next = min(next ?? time, time) }
+        }
+        if tally.responded > 0 { consider(hopeEnds) }
+        if let patience = rule.patience { consider(oldest.arrived + patience) }
+        if let initFailure { consider(initFailure.nextRetry) }
+        return next
     }
 
     // MARK: Bookkeeping
@@ -375,8 +439,6 @@ package struct Pool {
                 if slot.state == .busy { counted.provisionedInUse += 1 }
             }
             assert(queue.isEmpty || tally.idle == 0, "1: a call waits beside an idle worker")
-            assert(alive <= WorkerID.slotsMax, "3: too many workers")
-            assert(queue.count <= settings.waitingMax, "4: too many calls wait")
             assert(idleProvisioned.count + idleOnDemand.count == tally.idle, "5: the stacks are not the idle workers")
             assert(counted == tally, "6: \(counted) is not \(tally)")
         #endif

@@ -1,6 +1,6 @@
 package import Base
 
-/// A worker's name within its pool: a slot and how often that slot has been used. Never used twice.
+/// A worker's name within its pool: a slot and how often that slot has been used, modulo a million.
 package struct WorkerID: Hashable, Sendable {
     package let rawValue: UInt32
 
@@ -40,6 +40,8 @@ package enum StartReason: String, CaseIterable, Sendable {
     case evicted
     /// The init before it failed.
     case initFailed = "init_failed"
+    /// The worker before it had served enough (`RecycleRule`).
+    case recycled
 }
 
 package enum RefuseReason: Sendable { case queueFull, waitedTooLong, initFailed }
@@ -70,9 +72,9 @@ package enum PoolAction: Equatable, Sendable {
 package struct PoolSettings: Equatable, Sendable {
     /// Workers kept initialised.
     package var provisioned: Int
-    /// Workers at the most, provisioned ones included.
+    /// Workers at the most, provisioned ones included; at least one.
     package var workersMax: Int
-    /// Calls that may wait.
+    /// Calls that may wait; at least one, for nobody else would ever have a worker started.
     package var waitingMax: Int
     /// How long a call may wait.
     package var waitMax: Span
@@ -83,8 +85,8 @@ package struct PoolSettings: Equatable, Sendable {
 
     package init(provisioned: Int, workersMax: Int, waitingMax: Int, waitMax: Span, keepAlive: Span) {
         self.provisioned = provisioned
-        self.workersMax = min(workersMax, WorkerID.slotsMax)
-        self.waitingMax = waitingMax
+        self.workersMax = max(1, workersMax)
+        self.waitingMax = max(1, waitingMax)
         self.waitMax = waitMax
         self.keepAlive = keepAlive
     }

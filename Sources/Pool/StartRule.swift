@@ -29,5 +29,5 @@ struct StartRule {
     }
 
     /// How long a call waits at the most before a start is judged to pay.
-    var patience: Span? { meanInit.map { Span(nanoseconds: UInt64($0)) } }
+    var patience: Span? { meanInit.map { Span(nanoseconds: UInt64($0.rounded(.up))) } }
 }

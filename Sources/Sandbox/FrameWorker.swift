@@ -5,7 +5,7 @@ internal import UV
 
 /// A worker with a bundled client: frames over a pair of anonymous pipes (half the cost of a socket pair).
 final class FrameWorker: Worker {
-    private enum Phase { case starting, idle, busy }
+    private enum Phase { case starting, idle, busy, leaving }
 
     private var phase = Phase.starting
     private var toWorker: Pipe?
@@ -89,7 +89,7 @@ final class FrameWorker: Worker {
                 return bytes.count
             }
             if length > Limits.workerFrameBytesMax {
-                guard kind == .answer || kind == .failure else {
+                guard kind == .answer || kind == .failure || kind == .lastFailure else {
                     malformed("a frame over the limit")
                     return bytes.count
                 }
@@ -135,21 +135,22 @@ final class FrameWorker: Worker {
         case (.initFailed, .starting):
             drainLog()
             owner?.workerInitFailed(self, error: rest)
-        case (.answer, .busy) where rest.count >= 4, (.failure, .busy) where rest.count >= 4:
+        case (.answer, .busy) where rest.count >= 4, (.failure, .busy) where rest.count >= 4,
+            (.lastFailure, .busy) where rest.count >= 4:
             peakKiB = max(peakKiB, UInt32(littleEndian: rest.loadUnaligned(fromByteOffset: 0, as: UInt32.self)))
             let payload = UnsafeRawBufferPointer(rebasing: rest[4...])
             let fits = payload.count <= Limits.eventBytesMax
-            answered(fits ? (kind == .answer ? .result : .error) : .tooLarge, payload)
+            answered(fits ? (kind == .answer ? .result : .error) : .tooLarge, payload, isLast: kind == .lastFailure)
         default:
             malformed("a frame out of turn")
         }
     }
 
-    private func answered(_ kind: WorkerAnswer.Kind, _ payload: UnsafeRawBufferPointer) {
+    private func answered(_ kind: WorkerAnswer.Kind, _ payload: UnsafeRawBufferPointer, isLast: Bool = false) {
         guard phase == .busy else { return malformed("an answer that nobody asked for") }
         drainLog()
-        phase = .idle
-        owner?.workerAnswered(self, WorkerAnswer(kind: kind, payload: payload, impliesFree: true))
+        phase = isLast ? .leaving : .idle
+        owner?.workerAnswered(self, WorkerAnswer(kind: kind, payload: payload, impliesFree: !isLast))
     }
 
     private func malformed(_ what: String) {

@@ -8,7 +8,7 @@ package enum BundledClient: Sendable {
     /// Interpreter arguments before the script.
     package var arguments: [String] {
         switch self {
-        // Standard output unbuffered would cost a write per print; the client flushes after each invocation.
+        // The user directory of whoever runs Hearth is none of a function's business.
         case .python: ["-s"]
         case .node: []
         }

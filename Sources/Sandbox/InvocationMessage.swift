@@ -75,4 +75,6 @@ enum WorkerFrameKind: UInt8 {
     case answer = 3
     /// u32 peak KiB, JSON error. The worker is free.
     case failure = 4
+    /// As `failure`, but the worker exits after it and must not be given another invocation.
+    case lastFailure = 5
 }

@@ -1,4 +1,5 @@
 internal import Base
+internal import CSandbox
 internal import Glibc
 internal import HTTP
 internal import Net
@@ -8,7 +9,8 @@ internal import UV
 ///
 ///     started ──next──▶ ready ──send──▶ running ──response | error──▶ responded ──next──▶ ready
 ///
-/// Each worker has a listener of its own on a loopback port, so a request tells its worker by where it arrived.
+/// Each worker has a listener of its own on a loopback port, so a request tells its worker by where it arrived; and each
+/// connection is asked once whose it is, so that no other process of the machine takes the worker's invocations.
 final class RuntimeAPIWorker: Worker {
     enum State { case started, ready, running, responded }
 
@@ -17,6 +19,8 @@ final class RuntimeAPIWorker: Worker {
     /// The parked `next`.
     private var parked: HTTPConnection?
     private var message: InvocationMessage?
+    /// Has a stranger been refused? Said once.
+    private var hasRefused = false
 
     /// Opens the listener; must precede `spawn`, whose environment names the address.
     func listen() throws {
@@ -24,7 +28,21 @@ final class RuntimeAPIWorker: Worker {
         var patient = HTTPTimeouts()
         patient.keepAlive = 1 << 40
         listener = try HTTPListener(
-            loop: loop, host: "127.0.0.1", port: 0, service: RuntimeAPI(worker: self), timeouts: patient)
+            loop: loop, host: "127.0.0.1", port: 0, service: RuntimeAPI(worker: self), timeouts: patient,
+            admits: { [weak self] in self?.isOwn($0) ?? false })
+    }
+
+    /// Does the connection come from the worker's own processes? Where the kernel does not tell (no `sock_diag`), it is
+    /// believed.
+    private func isOwn(_ connection: TCP) -> Bool {
+        let pid = self.pid
+        guard pid > 0, connection.withDescriptor({ hearth_peer_is_of_group($0, pid) }) == 0 else { return pid > 0 }
+        if !hasRefused {
+            hasRefused = true
+            var line = "hearth: a process that is not of this worker connected to its Runtime API and was refused\n"
+            line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+        }
+        return false
     }
 
     /// `host:port`, nothing else: stock clients fail on paths and on unix sockets.

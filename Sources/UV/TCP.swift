@@ -26,6 +26,13 @@ package final class TCP: Stream {
         }
     }
 
+    /// Calls `body` with the socket's descriptor; nil when it is closed.
+    package func withDescriptor<Result>(_ body: (CInt) -> Result) -> Result? {
+        var descriptor: CInt = -1
+        guard isOpen, uv_fileno(raw, &descriptor) == 0 else { return nil }
+        return body(descriptor)
+    }
+
     /// Says that no more will be written; the other side reads an end of file.
     package func finishWriting() {
         var descriptor: CInt = -1

@@ -120,6 +120,11 @@ struct Deployment {
             "queueWaitSeconds": manifest.queueWaitSeconds,
         ]
         if let max = manifest.workersMax { concurrency["max"] = max }
+        if let invocations = manifest.recycleInvocations { concurrency["recycleInvocations"] = invocations }
+        if let growth = manifest.recycleGrowth { concurrency["recycleGrowth"] = growth }
+        if manifest.recycleTrend { concurrency["recycleTrend"] = true }
+        if manifest.allowsBackground { concurrency["allowsBackground"] = true }
+        if manifest.isOffline { concurrency["isOffline"] = true }
         return [
             "Runtime": manifest.runtime, "Handler": manifest.handler, "MemorySize": manifest.memorySize,
             "Timeout": manifest.timeout, "Description": manifest.description,

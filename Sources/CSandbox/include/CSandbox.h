@@ -57,3 +57,7 @@ int hearth_send_packet(int socket, const void *bytes, size_t count, const int *d
 /// Receives one datagram and at the most one descriptor (-1: none came; it is close-on-exec). Returns its size, 0 at the
 /// end, -1 with errno set.
 ssize_t hearth_receive_packet(int socket, void *bytes, size_t count, int *descriptor);
+
+/// Is the other end of this TCP connection (IPv4, on this machine) held by a process of the group, or by a descendant of
+/// its leader? Returns 1 or 0; -1 when the kernel does not say whose it is.
+int hearth_peer_is_of_group(int connection, pid_t group);

@@ -15,9 +15,14 @@ const READY = 1;
 const INIT_FAILED = 2;
 const ANSWER = 3;
 const FAILURE = 4;
+const LAST_FAILURE = 5;
 
 let currentId = '';
-let finishCurrent = null;
+/** Does an invocation wait for its answer? */
+let isRunning = false;
+/** What is done when the event loop has nothing left to do. */
+let whenLoopIsEmpty = null;
+let isServing = false;
 
 // Frames out ---------------------------------------------------------------------------------------------------------
 
@@ -45,7 +50,7 @@ function sendReady(importBegan, importEnded) {
 }
 
 function sendInitFailed(description) {
-  const body = Buffer.from(JSON.stringify(description));
+  const body = Buffer.from(JSON.stringify({ ...description, requestId: '' }));
   const frame = Buffer.alloc(5 + body.length);
   frame.writeUInt32LE(1 + body.length, 0);
   frame[4] = INIT_FAILED;
@@ -85,23 +90,35 @@ function peakKiB() {
 
 const util = require('node:util');
 for (const [name, level] of [
-  ['log', 'INFO'], ['info', 'INFO'], ['debug', 'DEBUG'], ['trace', 'TRACE'], ['warn', 'WARN'], ['error', 'ERROR'],
+  ['log', 'INFO'], ['info', 'INFO'], ['debug', 'DEBUG'], ['trace', 'TRACE'], ['warn', 'WARN'], ['error', 'ERROR'], ['fatal', 'FATAL'],
 ]) {
   console[name] = (...values) => {
-    const text = util.format(...values).replace(/\n/g, '\r');
-    process.stdout.write(`${new Date().toISOString()}\t${currentId || 'undefined'}\t${level}\t${text}\n`);
+    process.stdout.write(`${new Date().toISOString()}\t${currentId || 'undefined'}\t${level}\t${util.format(...values)}\n`);
   };
 }
 
+/** Lambda's error object for whatever was thrown. */
 function describe(error) {
-  if (error instanceof Error || (error && error.name && error.message !== undefined)) {
+  try {
+    if (error instanceof Error || (error && error.name && error.message !== undefined)) {
+      return {
+        errorType: String(error.name || 'Error'),
+        errorMessage: String(error.message),
+        trace: String(error.stack || '').split('\n'),
+      };
+    }
+    return { errorType: typeof error, errorMessage: error.toString(), trace: [] };
+  } catch {
     return {
-      errorType: error.name || 'Error',
-      errorMessage: error.message,
-      trace: String(error.stack || '').split('\n'),
+      errorType: 'handled',
+      errorMessage: 'callback called with Error argument, but there was a problem while retrieving one or more of its message, name, and stack',
+      trace: [],
     };
   }
-  return { errorType: typeof error, errorMessage: String(error), trace: [] };
+}
+
+function logError(title, { errorType, errorMessage, trace }) {
+  console.error(title, `\t${JSON.stringify({ errorType, errorMessage, stack: trace })}`);
 }
 
 // Init ---------------------------------------------------------------------------------------------------------------
@@ -153,7 +170,7 @@ async function loadHandler(root, name) {
 // Invocations --------------------------------------------------------------------------------------------------------
 
 function makeContext(message) {
-  const context = {
+  return {
     callbackWaitsForEmptyEventLoop: true,
     functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
     functionVersion: message.version,
@@ -166,56 +183,65 @@ function makeContext(message) {
     clientContext: message.clientContext ? JSON.parse(message.clientContext) : undefined,
     getRemainingTimeInMillis: () => Math.max(0, message.deadline - Date.now()),
   };
-  return context;
+}
+
+function sendError(error) {
+  const description = describe(error);
+  logError('Invoke Error', description);
+  sendAnswer(FAILURE, JSON.stringify(description));
+}
+
+function sendResult(result) {
+  let json;
+  try {
+    json = JSON.stringify(result);
+  } catch (error) {
+    return sendError(new HandlerError('Runtime.MarshalError', `Unable to stringify response body: ${error.message}`));
+  }
+  sendAnswer(ANSWER, json === undefined ? 'null' : json);
 }
 
 /** Runs the handler for one message and resolves when its answer has been sent. */
 function invoke(handler, message) {
   return new Promise((resolve) => {
-    let isDone = false;
-    const finish = (error, result) => {
-      if (isDone) return;
-      isDone = true;
-      finishCurrent = null;
-      if (error !== undefined && error !== null) {
-        const description = describe(error);
-        console.error('Invoke Error', JSON.stringify(description));
-        sendAnswer(FAILURE, JSON.stringify(description));
-      } else {
-        let json;
-        try {
-          json = JSON.stringify(result);
-        } catch (problem) {
-          problem.name = 'Runtime.MarshalError';
-          sendAnswer(FAILURE, JSON.stringify(describe(problem)));
-          return resolve();
-        }
-        sendAnswer(ANSWER, json === undefined ? 'null' : json);
-      }
-      resolve();
+    let isSettled = false;
+    const settle = (send, value) => {
+      if (isSettled) return;
+      isSettled = true;
+      whenLoopIsEmpty = null;
+      // A rejection that nobody handles comes up once the handler has returned: it must fall on this invocation.
+      setImmediate(() => {
+        isRunning = false;
+        send(value);
+        resolve();
+      });
     };
-    finishCurrent = finish;
+    isRunning = true;
+    const succeed = (result) => settle(sendResult, result);
+    const fail = (error) => settle(sendError, error);
+    const done = (error, result) => (error === undefined || error === null ? succeed(result) : fail(error));
+    // Nothing is left that could still bring the answer: Lambda answers null.
+    whenLoopIsEmpty = () => succeed(null);
+
+    let hasCalledBack = false;
     const context = makeContext(message);
-    // A callback's answer waits until the event loop has nothing left to do, unless the handler says otherwise.
     const callback = (error, result) => {
-      if (!context.callbackWaitsForEmptyEventLoop) return finish(error, result);
-      process.once('beforeExit', () => finish(error, result));
+      if (hasCalledBack || isSettled) return;
+      hasCalledBack = true;
+      // The answer of a callback waits until the event loop is empty, unless the handler says otherwise.
+      if (!context.callbackWaitsForEmptyEventLoop) return done(error, result);
+      whenLoopIsEmpty = () => done(error, result);
     };
-    context.done = callback;
-    context.succeed = (result) => callback(null, result);
-    context.fail = (error) => callback(error || new Error('handled'));
+    Object.assign(context, { done, succeed, fail: (error) => fail(error ?? 'handled') });
     let returned;
     try {
       returned = handler(message.event(), context, callback);
     } catch (error) {
-      return finish(error);
+      return fail(error);
     }
-    if (returned && typeof returned.then === 'function') {
-      returned.then((result) => finish(null, result), (error) => finish(error === undefined || error === null ? new Error('Unhandled') : error));
-    } else if (handler.length < 3) {
-      // Neither a promise nor a callback to wait for.
-      finish(null, returned);
-    }
+    if (returned && typeof returned.then === 'function') returned.then(succeed, fail);
+    // (Lambda drops what a plain function returns; here it is the answer, unless the function takes a callback.)
+    else if (returned !== undefined && handler.length < 3) succeed(returned);
   });
 }
 
@@ -272,20 +298,23 @@ async function serve(handler) {
   }
 }
 
-/** What nobody caught ends the running invocation, and then the process. */
-function uncaught(error, type) {
-  const description = describe(error);
-  if (type) description.errorType = type;
-  console.error('Uncaught Exception', JSON.stringify(description));
-  if (finishCurrent) sendAnswer(FAILURE, JSON.stringify(description));
+/** What nobody caught ends the init or the running invocation, and then the process. */
+function uncaught(description) {
+  logError('Uncaught Exception', description);
+  if (!isServing) sendInitFailed(description);
+  else if (isRunning) sendAnswer(LAST_FAILURE, JSON.stringify(description));
   process.exit(129);
 }
-process.on('uncaughtException', (error) => uncaught(error));
-process.on('unhandledRejection', (error) => uncaught(error, 'Runtime.UnhandledPromiseRejection'));
+process.on('uncaughtException', (error) => uncaught(describe(error)));
+process.on('unhandledRejection', (reason) => {
+  const { errorMessage, errorType, trace } = describe(reason);
+  const text = reason instanceof Error ? `${errorType}: ${errorMessage}` : errorMessage;
+  uncaught({ errorType: 'Runtime.UnhandledPromiseRejection', errorMessage: text, trace });
+});
 
-// The handler's answer never comes and nothing is left to run: Lambda answers null.
 process.on('beforeExit', () => {
-  if (finishCurrent) setImmediate(() => finishCurrent && finishCurrent(null, null));
+  // setImmediate keeps the process alive until the answer is out and the next invocation read.
+  if (whenLoopIsEmpty) setImmediate(whenLoopIsEmpty);
 });
 
 globalThis.awslambda = {
@@ -311,11 +340,12 @@ globalThis.awslambda = {
   try {
     handler = await loadHandler(root, process.env._HANDLER);
   } catch (error) {
-    const description = describe(error);
-    console.error('Uncaught Exception', JSON.stringify(description));
-    sendInitFailed({ ...description, requestId: '', stackTrace: description.trace });
-    process.exit(1);
+    return uncaught(describe(error));
   }
-  sendReady(importBegan, process.hrtime.bigint());
+  const importEnded = process.hrtime.bigint();
+  // What init left to happen at once still belongs to it.
+  await new Promise((resolve) => setImmediate(resolve));
+  sendReady(importBegan, importEnded);
+  isServing = true;
   await serve(handler);
 })();

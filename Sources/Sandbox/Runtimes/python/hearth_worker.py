@@ -92,7 +92,6 @@ class HandlerError(Exception):
 def load_handler(name):
     """The function that `_HANDLER` names: `module.function`, packages with dots or slashes."""
     import importlib
-    import traceback
 
     module_name, _, function_name = name.rpartition(".")
     if not module_name:
@@ -117,12 +116,14 @@ def load_handler(name):
 
 def user_frames(error):
     """The traceback's lines without those of this client and of the import system."""
+    import importlib
     import traceback
 
+    importer = importlib.__file__
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and "importlib" not in frame.filename
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib") and frame.filename != importer
     ]
     return traceback.format_list(frames)
 
@@ -133,14 +134,23 @@ def describe(error, request_id):
         kind, trace = error.kind, error.trace
     else:
         kind, trace = type(error).__name__, user_frames(error)
-    return {"errorMessage": str(error), "errorType": kind, "requestId": request_id, "stackTrace": trace}
+    try:
+        message = str(error)
+    except Exception:
+        # The function's own __str__ failed; what it raised first is still to be answered.
+        message = f"<{kind} whose text cannot be had>"
+    return {"errorMessage": message, "errorType": kind, "requestId": request_id, "stackTrace": trace}
 
 
 def print_error(description):
     """Errors stand in the log too, readable."""
     trace = "".join(description["stackTrace"])
     text = f"[ERROR] {description['errorType']}: {description['errorMessage']}\n"
-    sys.stdout.write(text + ("Traceback (most recent call last):\n" + trace if trace else ""))
+    try:
+        sys.stdout.write(text + ("Traceback (most recent call last):\n" + trace if trace else ""))
+    except (AttributeError, ValueError, OSError):
+        # The handler has closed its standard output.
+        pass
 
 
 def default(value):
@@ -319,6 +329,15 @@ def frames():
         yield body
 
 
+def flush_log():
+    """Writes what lacks its line's end. The handler may have put streams of its own in place, or have closed ours."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass
+
+
 def serve(handler, peak):
     """Answers invocations until the server closes the pipe."""
     encode, loads = _encode, parse
@@ -332,7 +351,6 @@ def serve(handler, peak):
     clock = time.perf_counter_ns
     peak_kib = 0
     environ = os.environ
-    flush_out, flush_err = sys.stdout.flush, sys.stderr.flush
     for frame in frames():
         _, _, request_id, deadline, version_size, arn_size, trace_size, context_size = unpack_head(frame)
         request_id = request_id.decode("ascii")
@@ -361,8 +379,7 @@ def serve(handler, peak):
             print_error(description)
             body = json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace")
             kind = _FAILURE
-        flush_out()
-        flush_err()
+        flush_log()
         # Memory cannot have grown by much in an instant: short runs are looked at now and then.
         if count & 63 == 1 or clock() - began > 200_000:
             peak_kib = peak.read()
@@ -386,11 +403,6 @@ def import_handler(fail):
         sys.exit(1)
 
 
-def flush_log():
-    sys.stdout.flush()
-    sys.stderr.flush()
-
-
 def send_ready(peak, import_began, import_ended):
     threads = len(os.listdir("/proc/self/task"))
     send(_READY, struct.pack("<QQQIH", _started, import_began, import_ended, peak.read(), threads))
@@ -412,7 +424,7 @@ def run_worker(import_began):
 
 
 def run_zygote(zygote_module, import_began):
-    """Imports the handler once; what comes back from `serve_forks` is a worker, forked on the server's order."""
+    """Imports the handler once; who comes back from `serve_forks` is a worker, forked on the server's order."""
     global _started
     control = zygote_module.Control()
     os.set_inheritable(_IN, False)
@@ -424,10 +436,9 @@ def run_zygote(zygote_module, import_began):
     flush_log()
     times = _started, import_began, import_ended
     zygote = zygote_module.prepare(control, randomness, sandbox, times, PeakMemory().read())
-    order = zygote.serve_forks()
+    zygote.serve_forks()
     _started = time.monotonic_ns()
-    os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency" if order[4] else "on-demand"
-    Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order[5:].decode()
+    Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
     try:
         zygote.hooks.run_after()
     except Exception as error:
@@ -449,8 +460,9 @@ def main():
     zygote_module = None
     if os.environ.pop("HEARTH_ZYGOTE", None):
         import hearth_zygote as zygote_module
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    # Each line is written when it ends: what a function printed before it hung or crashed is what its author needs most.
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
     after_import("logging", lambda _: set_up_logging())
     import_began = time.monotonic_ns()

@@ -13,11 +13,11 @@ the server asks. Datagrams to the server are one byte for the kind and the rest,
 and from the server: u32 tag, u8 1 if provisioned, log stream name; with the child's input, output and log descriptors.
 """
 
+import _signal
 import _socket
 import array
 import gc
 import os
-import signal
 import struct
 import sys
 import time
@@ -212,8 +212,12 @@ class Zygote:
         self.tags = {}
 
     def serve_forks(self):
-        """Forks on command; returns in each child, with its order. The end of the socket ends the process."""
-        signal.signal(signal.SIGCHLD, lambda *_: self.collect())
+        """Forks on command; returns in each child. The end of the socket ends the process.
+
+        What can be done before the fork is done before it: each page that a child writes first is copied for it, which
+        costs time and memory. For the same reason signals go through the module below `signal`, which makes no enums.
+        """
+        _signal.signal(_signal.SIGCHLD, lambda *_: self.collect())
         while True:
             order, descriptors = self.control.receive()
             if not order:
@@ -222,16 +226,17 @@ class Zygote:
             if len(descriptors) != 3:
                 self.control.send(UNFORKED, struct.pack("<Ii", tag, 9))
                 continue
+            os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency" if order[4] else "on-demand"
+            os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order[5:].decode()
             # A child that ends at once must not be collected before it has a name.
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGCHLD,))
             try:
                 pid = os.fork()
             except OSError as error:
                 self.control.send(UNFORKED, struct.pack("<Ii", tag, error.errno or 0))
                 pid = -1
             if pid == 0:
-                self.become_worker(descriptors)
-                return order
+                return self.become_worker(descriptors)
             if pid > 0:
                 self.tags[pid] = tag
                 pidfd = os.pidfd_open(pid)
@@ -239,7 +244,7 @@ class Zygote:
                 os.close(pidfd)
             for descriptor in descriptors:
                 os.close(descriptor)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
 
     def collect(self):
         while self.tags:
@@ -264,8 +269,8 @@ class Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
         os.setpgid(0, 0)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
         self.randomness.renew()
         if self.sandbox:
             self.sandbox.enter()

@@ -1,0 +1,187 @@
+import Glibc
+
+/// What to send, over how many connections, for how long.
+struct Load {
+    var port: UInt16
+    var path: String
+    var connections: Int
+    var seconds: Double
+    /// The body that every answer must have.
+    var body: String
+    /// Lines of the request head beside Host.
+    var fields = ""
+
+    var request: [UInt8] { Array("GET \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n\(fields)\r\n".utf8) }
+}
+
+struct LoadResult {
+    var completed = 0
+    var seconds = 0.0
+    /// Connections that the server closed and that were opened again.
+    var reconnects = 0
+    /// Time from a request's write to the end of its answer, in microseconds.
+    var latencies: [Double] = []
+
+    var requestsPerSecond: Double { seconds > 0 ? Double(completed) / seconds : 0 }
+    var p50: Double { latencies.isEmpty ? 0 : latencies.sorted()[latencies.count / 2] }
+}
+
+/// Sends requests over keep-alive connections, one at a time on each, and checks every answer.
+///
+/// One thread over poll (Glibc's module has no epoll). Its own CPU time is in no figure.
+final class LoadClient {
+    private struct Connection {
+        var sent: UInt64 = 0
+        var isWaiting = false
+        var received: [UInt8] = []
+    }
+
+    private let load: Load
+    private let request: [UInt8]
+    private let expectedBody: [UInt8]
+    private var connections: [Connection]
+    /// The sockets, in the order of `connections`.
+    private var sockets: [pollfd]
+    private var room = [UInt8](repeating: 0, count: 64 * 1024)
+    private var result = LoadResult()
+    private var waiting = 0
+    private var end: UInt64 = 0
+
+    private init(_ load: Load) {
+        self.load = load
+        request = load.request
+        expectedBody = Array(load.body.utf8)
+        connections = Array(repeating: Connection(), count: load.connections)
+        sockets = Array(repeating: pollfd(fd: -1, events: Int16(POLLIN), revents: 0), count: load.connections)
+    }
+
+    deinit {
+        for socket in sockets where socket.fd >= 0 { close(socket.fd) }
+    }
+
+    /// Runs `load` to its end: after its seconds nothing more is sent, and what was sent is waited for.
+    static func run(_ load: Load) throws -> LoadResult { try LoadClient(load).run() }
+
+    private func run() throws -> LoadResult {
+        for index in connections.indices { try open(index) }
+        let began = Self.now
+        end = began + UInt64(load.seconds * 1e9)
+        for index in connections.indices { try send(index) }
+        while waiting > 0 {
+            let count = poll(&sockets, nfds_t(sockets.count), 1000)
+            guard Self.now < end + 10_000_000_000 else { throw Failure("\(waiting) requests to \(load.path) were not answered in 10 s") }
+            guard count > 0 else { continue }
+            for index in sockets.indices where sockets[index].revents != 0 { try receive(index) }
+        }
+        result.seconds = Double(Self.now - began) / 1e9
+        return result
+    }
+
+    static var now: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
+    private func open(_ index: Int) throws {
+        let socket = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = load.port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, size) }
+        }
+        guard status == 0 else {
+            close(socket)
+            throw Failure("cannot connect to 127.0.0.1:\(load.port): \(String(cString: strerror(errno)))")
+        }
+        var on: CInt = 1
+        setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<CInt>.size))
+        sockets[index].fd = socket
+        connections[index].received.removeAll(keepingCapacity: true)
+    }
+
+    private func send(_ index: Int) throws {
+        connections[index].sent = Self.now
+        guard Glibc.send(sockets[index].fd, request, request.count, CInt(MSG_NOSIGNAL)) == request.count else {
+            return try reopen(index)
+        }
+        if !connections[index].isWaiting { waiting += 1 }
+        connections[index].isWaiting = true
+    }
+
+    /// The server has closed: a new connection carries the request again, but not for ever.
+    private func reopen(_ index: Int) throws {
+        close(sockets[index].fd)
+        sockets[index].fd = -1
+        result.reconnects += 1
+        guard result.reconnects <= 1000 + result.completed else { throw Failure("127.0.0.1:\(load.port) closes its connections") }
+        try open(index)
+        try send(index)
+    }
+
+    private func receive(_ index: Int) throws {
+        let count = recv(sockets[index].fd, &room, room.count, CInt(MSG_DONTWAIT))
+        if count < 0, errno == EAGAIN || errno == EINTR { return }
+        guard count > 0 else { return try reopen(index) }
+        if connections[index].received.isEmpty {
+            guard let length = try answerLength(room[..<count]) else {
+                connections[index].received += room[..<count]
+                return
+            }
+            try answered(index, length, count)
+        } else {
+            connections[index].received += room[..<count]
+            guard let length = try answerLength(connections[index].received[...]) else { return }
+            try answered(index, length, connections[index].received.count)
+            connections[index].received.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func answered(_ index: Int, _ length: Int, _ received: Int) throws {
+        guard length == received, connections[index].isWaiting else { throw Failure("\(load.path) sent more than its answer") }
+        let now = Self.now
+        result.completed += 1
+        result.latencies.append(Double(now - connections[index].sent) / 1000)
+        if now < end { return try send(index) }
+        connections[index].isWaiting = false
+        waiting -= 1
+    }
+
+    /// The bytes of the answer at the front of `bytes`; nil while its end has not come; a wrong answer throws.
+    private func answerLength(_ bytes: ArraySlice<UInt8>) throws -> Int? {
+        try bytes.withUnsafeBytes { bytes in
+            var bodyBytes: Int?
+            var line = 0
+            while let feed = Self.lineFeed(bytes, from: line) {
+                if line == 0, !bytes.starts(with: Self.good) {
+                    throw Failure("\(load.path) was answered \(String(decoding: bytes[..<max(0, feed - 1)], as: UTF8.self))")
+                }
+                if feed - line <= 1 {
+                    guard let bodyBytes else { throw Failure("\(load.path) was answered without a Content-Length") }
+                    guard bytes.count >= feed + 1 + bodyBytes else { return nil }
+                    let body = bytes[(feed + 1)..<(feed + 1 + bodyBytes)]
+                    guard body.elementsEqual(expectedBody) else {
+                        let text = String(decoding: body.prefix(80), as: UTF8.self)
+                        throw Failure("\(load.path) was answered with the body \(text.debugDescription)")
+                    }
+                    return feed + 1 + bodyBytes
+                }
+                if strncasecmp(bytes.baseAddress! + line, "content-length:", 15) == 0 {
+                    bodyBytes = Int(strtol(bytes.baseAddress! + line + 15, nil, 10))
+                }
+                line = feed + 1
+            }
+            return nil
+        }
+    }
+
+    private static let good = Array("HTTP/1.1 200 ".utf8)
+
+    private static func lineFeed(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard let base = bytes.baseAddress, let found = memchr(base + start, 10, bytes.count - start) else { return nil }
+        return UnsafeRawPointer(found) - base
+    }
+}

@@ -40,7 +40,8 @@ private struct Exposition {
     }
 
     private static func sample(_ line: String) throws -> (Sample, Double) {
-        guard let match = line.wholeMatch(of: /([a-zA-Z_:][a-zA-Z0-9_:]*)\{(.*)\} ([0-9eE+.\-]+|\+Inf|NaN)/), let value = Double(match.3) else {
+        let form = /([a-zA-Z_:][a-zA-Z0-9_:]*)\{(.*)\} ([0-9eE+.\-]+|\+Inf|NaN)/
+        guard let match = line.wholeMatch(of: form), let value = Double(match.3) else {
             throw TestFailure("not a sample: \(line)")
         }
         var labels: [String: String] = [:]
@@ -163,7 +164,8 @@ private struct Exposition {
             return try wire.response()
         }
         let api = try waitFor("the API listener") {
-            place.read("out").split(separator: "\n").first { $0.hasPrefix("api ") }?.split(separator: " ").dropFirst().first.map { String($0.dropFirst(7)) }
+            if let status = child.status { throw TestFailure("hearth serve ended: \(status) \(place.read("err"))") }
+            return place.read("out").firstMatch(of: /api +http:\/\/(\S+)/).map { String($0.1) }
         }
         #expect(try get(api, "/_hearth/healthz").status == 200)
         let waiting = try get(api, "/_hearth/readyz")

@@ -80,7 +80,7 @@ import Testing
             (["init", "x", "--runtime", "cobol"], "--runtime cobol is not known"), (["invoke"], "function"), (["list", "extra"], "extra"),
         ]
         for (arguments, says) in cases { expectRefused(try HearthProcess.cli(arguments, directory: place.path), code: 2, says: says) }
-        for command in ["", "serve", "deploy", "invoke", "list", "describe", "remove", "rollback", "scale", "logs", "stats", "env", "init"] {
+        for command in ["", "serve", "deploy", "invoke", "list", "describe", "remove", "rollback", "scale", "logs", "stats", "env", "init", "doctor"] {
             let help = try HearthProcess.cli(command.isEmpty ? ["--help"] : [command, "--help"], directory: place.path)
             #expect(help.code == 0 && help.out.contains("USAGE: hearth"), "\(help)")
             if !command.isEmpty { #expect(help.out.contains("--json"), "\(command)") }

@@ -77,7 +77,7 @@ final class Server {
             wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows)
         let problem = isolation == nil ? "hearth-init is not beside the hearth executable: build the whole package" : isolation?.problem
         if let problem, config.isolation == .required {
-            throw Failure("isolation = \"required\" in runtime.toml cannot be met: \(problem)")
+            throw Failure("sandbox.isolation = \"required\" in runtime.toml cannot be met: \(problem)")
         }
         if let problem, config.isolation == .on {
             FileHandle.standardError.write(Data("hearth: functions are not fully isolated: \(problem)\n".utf8))

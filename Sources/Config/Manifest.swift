@@ -103,7 +103,8 @@ package struct Manifest: Equatable, Sendable {
         description = file.text("description") ?? ""
         build = file.text("build")
         environment = file.table("environment")
-        provisioned = file.number("concurrency.provisioned") ?? 1
+        // A function that is switched off keeps no worker.
+        provisioned = file.number("concurrency.provisioned") ?? min(1, file.number("concurrency.reserved") ?? 1)
         reserved = file.number("concurrency.reserved")
         workersMax = file.number("concurrency.max")
         keepAliveSeconds = file.number("concurrency.keep_alive") ?? 600

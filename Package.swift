@@ -16,6 +16,7 @@ let modules: [Module] = [
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
+    Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
@@ -56,6 +57,7 @@ let tests: [(String, [String])] = [
     ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
+    ("Cache", ["Base", "Cache"]),
 ]
 
 let package = Package(

@@ -27,11 +27,12 @@ struct Serve: ParsableCommand {
         let client = APIClient(endpoint: endpoints.api, credentials: server.credentials, region: endpoints.region)
         let directory = settings.functions
         let isWatching = watch
-        try server.run {
-            let isGood = FunctionsDirectory(path: directory, client: client, front: endpoints.front).deployAll()
+        try server.run { deployed in
+            let functions = FunctionsDirectory(path: directory, client: client, front: endpoints.front)
+            let isGood = functions.deployAll()
+            deployed()
             say(isGood ? "ready" : "ready, but for the functions named above")
-            if isWatching { FunctionsDirectory(path: directory, client: client, front: endpoints.front).watch() }
-            return true
+            if isWatching { functions.watch() }
         }
     }
 

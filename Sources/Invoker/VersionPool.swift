@@ -66,6 +66,9 @@ package final class VersionPool {
         source = WorkerSource(version, of: function.name, invoker: invoker, owner: self)
     }
 
+    // An armed timer would outlive the pool: a failed init's next try, a keep-alive.
+    deinit { tickTimer.close() }
+
     // MARK: What others ask
 
     /// The last failed init: Lambda's error object.

@@ -163,9 +163,17 @@ package enum ZipArchive {
             // Counted as it comes: what the headers say may be a lie.
             total += count
             guard total <= Limits.unzippedBytesMax else { throw .tooLarge }
-            guard file < 0 || write(file, block, count) == count else {
-                throw .cannotWrite("cannot write \(path): \(String(cString: strerror(errno)))")
-            }
+            if file >= 0 { try writeAll(block[..<count], to: file, path) }
+        }
+    }
+
+    private static func writeAll(_ bytes: ArraySlice<UInt8>, to file: CInt, _ path: String) throws(ArchiveError) {
+        var bytes = bytes
+        // A disk that fills up takes a part first and gives its reason the next time.
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+            guard count > 0 else { throw .cannotWrite("cannot write \(path): \(String(cString: strerror(errno)))") }
+            bytes = bytes.dropFirst(count)
         }
     }
 

@@ -31,6 +31,8 @@ package enum Limits {
     /// RLIMIT_NOFILE of a worker (Lambda's own figure).
     package static let openFilesMax = 1024
     package static let killGrace = Span.seconds(2)
+    /// Longest keep-alive of a version that no alias leads to and that is not the latest: an old one, as a rule.
+    package static let unnamedKeepAlive = Span.seconds(5)
     package static let workerFrameBytesMax = eventBytesMax + 64 * 1024
     package static let logLineBytesMax = 256 * 1024
     package static let logBytesPerFunction = 1024 * 1024

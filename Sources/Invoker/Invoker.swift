@@ -193,12 +193,27 @@ package final class Invoker {
 
     func workerGone() {
         for pool in pools.values { pool.retryStarts() }
+        retireUnnamed()
+        drained()
+    }
+
+    /// A pool that drains may have become empty.
+    func drained() {
         drainingPools.removeAll { $0.isEmpty }
-        if isStopping, workerCount == 0 {
-            let onStopped = self.onStopped
-            self.onStopped = nil
-            onStopped?()
-        }
+        guard isStopping, let onStopped, allPools.allSatisfy(\.isEmpty) else { return }
+        self.onStopped = nil
+        onStopped()
+    }
+
+    /// Lets go of old versions once nothing of them runs; one that is invoked after all gets a new pool.
+    private func retireUnnamed() {
+        for (row, pool) in pools where !pool.isNamed && pool.isUnused { remove(pool, row) }
+    }
+
+    private func remove(_ pool: VersionPool, _ row: Int64) {
+        pools[row] = nil
+        drainingPools.append(pool)
+        pool.drain()
     }
 
     // MARK: The catalogue
@@ -217,19 +232,20 @@ package final class Invoker {
                 guard let version = function.resolve(qualifier: qualifier)?.version else { continue }
                 targets[version.rowID, default: (version, 0)].1 += requested
             }
+            var named = Set(targets.keys)
+            named.insert(function.latest.rowID)
+            for alias in function.aliases.values { if let version = function.versions[alias.version] { named.insert(version.rowID) } }
             for version in function.allVersions {
                 reachable.insert(version.rowID)
                 pools[version.rowID]?.adopt(state, metrics: metrics(function: function.name, version: version))
                 guard let pool = pools[version.rowID] ?? (targets[version.rowID] != nil ? pool(for: version, of: function) : nil)
                 else { continue }
                 pool.provisionedTarget = targets[version.rowID]?.1 ?? 0
+                pool.isNamed = named.contains(version.rowID)
             }
         }
-        for (row, pool) in pools where !reachable.contains(row) {
-            pools[row] = nil
-            pool.drain()
-            if !pool.isEmpty { drainingPools.append(pool) }
-        }
+        for (row, pool) in pools where !reachable.contains(row) { remove(pool, row) }
+        retireUnnamed()
         let names = Set(snapshot.functions.map(\.name))
         states = states.filter { names.contains($0.key) || $0.value.inFlight > 0 }
     }
@@ -241,10 +257,7 @@ package final class Invoker {
         isStopping = true
         self.onStopped = onStopped
         for pool in pools.values { pool.drain() }
-        if workerCount == 0 {
-            self.onStopped = nil
-            onStopped()
-        }
+        drained()
     }
 
     package func killAll() { for pool in allPools { pool.killAll() } }

@@ -93,6 +93,14 @@ package final class VersionPool {
         didSet { if provisionedTarget != oldValue { reconfigure() } }
     }
 
+    /// Does an alias, `$LATEST` or provisioned concurrency lead here? If not, idle workers do not stay for long.
+    var isNamed = true {
+        didSet { if isNamed != oldValue { reconfigure() } }
+    }
+
+    /// Nothing runs, nothing waits, nobody has announced anything.
+    var isUnused: Bool { pool.isEmpty && slots.isEmpty && claims.isEmpty }
+
     func claim(_ who: AnyObject, provisioned: Int) {
         claims[ObjectIdentifier(who)] = provisioned
         reconfigure()
@@ -110,7 +118,9 @@ package final class VersionPool {
 
     private func reconfigure() {
         let wanted = max(provisionedTarget, claims.values.max() ?? 0)
-        pool.configure(invoker.poolSettings(for: version, provisioned: wanted), at: invoker.loop.now, into: &actions)
+        var settings = invoker.poolSettings(for: version, provisioned: wanted)
+        if !isNamed { settings.keepAlive = min(settings.keepAlive, Limits.unnamedKeepAlive) }
+        pool.configure(settings, at: invoker.loop.now, into: &actions)
         perform()
     }
 
@@ -209,7 +219,10 @@ package final class VersionPool {
         isPerforming = false
         armTick()
         checkSettled()
-        if isDraining, pool.isEmpty { source.close() }
+        if isDraining, pool.isEmpty {
+            source.close()
+            invoker.drained()
+        }
     }
 
     private func dispatch(_ call: CallID, _ id: WorkerID, _ first: Bool) {

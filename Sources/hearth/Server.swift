@@ -110,8 +110,9 @@ final class Server {
         return DataDirectory.Endpoints(pid: getpid(), front: text(front), api: text(api), region: config.region)
     }
 
-    /// Runs until a signal ends it; `start` is called on another thread when the listeners answer.
-    func run(_ start: @escaping @Sendable () -> Bool) throws {
+    /// Runs until a signal ends it; `start` is called on another thread when the listeners answer, and itself calls what it
+    /// is given when the functions of the start are deployed.
+    func run(_ start: @escaping @Sendable (_ deployed: () -> Void) -> Void) throws {
         try data.write(endpoints)
         for number in [SIGTERM, SIGINT] {
             signals.append(try SignalWatcher(loop: loop, signal: number) { [unowned self] in stop() })
@@ -119,8 +120,7 @@ final class Server {
         let box = LoopBound(admin, on: loop)
         let remote = loop.remote
         Thread.detachNewThread {
-            let isReady = start()
-            remote.post { box.wrapped.isDeployed = isReady }
+            start { remote.post { box.wrapped.isDeployed = true } }
         }
         // The listeners alone keep the loop running.
         loop.run()

@@ -89,6 +89,8 @@ package final class HearthProcess: @unchecked Sendable {
     }
 
     deinit {
+        // A server that has crashed says why; its answers do not.
+        if case .signalled(let number)? = child.status, number != SIGKILL { print("hearth serve died of signal \(number)\n\(log)") }
         child.signal(SIGTERM)
         if (try? child.waitForExit(seconds: 10)) == nil { child.killGroup() }
         watchdog?.killGroup()

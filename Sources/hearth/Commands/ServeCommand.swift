@@ -37,10 +37,11 @@ struct Serve: ParsableCommand {
         let client = APIClient(endpoint: endpoints.api, credentials: server.credentials, region: endpoints.region)
         let directory = FunctionsDirectory(path: settings.functions, client: client, front: endpoints.front, report: report)
         let isWatching = watch
-        try server.run {
-            report.ready(isComplete: directory.deployAll())
+        try server.run { deployed in
+            let isComplete = directory.deployAll()
+            deployed()
+            report.ready(isComplete: isComplete)
             if isWatching { directory.watch() }
-            return true
         }
     }
 

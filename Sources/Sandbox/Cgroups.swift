@@ -181,7 +181,7 @@ package final class Cgroups: Sendable {
     }
 
     /// Removes all of this server's groups whose processes are gone; what is left goes at the next start.
-    package func close() {
+    package func end() {
         queue.sync { for base in bases { Self.removeTree(base.directory) } }
     }
 

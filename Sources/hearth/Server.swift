@@ -125,7 +125,7 @@ final class Server {
         // The listeners alone keep the loop running.
         loop.run()
         data.removeEndpoints()
-        cgroups?.close()
+        cgroups?.end()
     }
 
     /// Stops taking connections, lets what runs end, then stops the workers. A second signal ends it at once.

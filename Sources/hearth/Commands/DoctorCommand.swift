@@ -60,7 +60,7 @@ struct Doctor: ParsableCommand {
 
     private var memory: Finding {
         let (cgroups, problem) = Cgroups.find()
-        defer { cgroups?.close() }
+        defer { cgroups?.end() }
         return Finding(
             name: "cgroups", good: cgroups != nil,
             sentence: cgroups?.sentence

@@ -15,6 +15,8 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     /// Megabytes of `/tmp`.
     package var ephemeralStorage = 512
     package var concurrency = Concurrency()
+    /// Lambda's SnapStart for published versions: the client is forked where it is known to bear that.
+    package var snapStart: Bool?
 
     /// What Lambda has no field for.
     package struct Concurrency: Codable, Equatable, Sendable {

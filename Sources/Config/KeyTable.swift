@@ -85,6 +85,10 @@ struct ConfigFile {
     }
 
     private func unknown(_ path: String, _ keys: [ConfigKey]) -> String {
+        let leaf = path.split(separator: ".").last
+        if let same = keys.first(where: { $0.path.split(separator: ".").last == leaf }) {
+            return "unknown key \(path): did you mean \(same.path)?"
+        }
         let near = keys.map(\.path).min { distance($0, path) < distance($1, path) }
         if let near, distance(near, path) <= max(2, path.count / 3) {
             return "unknown key \(path): did you mean \(near)?"

@@ -22,6 +22,7 @@ package struct Manifest: Equatable, Sendable {
     package var recycleTrend: Bool
     package var allowsBackground: Bool
     package var isOffline: Bool
+    package var snapStart: Bool
 
     package static let keys: [ConfigKey] = [
         ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME."),
@@ -59,6 +60,9 @@ package struct Manifest: Equatable, Sendable {
         ConfigKey(
             "background", .text(default: "frozen"),
             "frozen: a worker is stopped between invocations, as in Lambda; allowed: it may run on."),
+        ConfigKey(
+            "snap_start", .text(default: "off"),
+            "on: workers of a provided runtime are forked once awslambdaric (Python) has initialised."),
         ConfigKey(
             "network", .text(default: "host"), "host: the machine's; none: a network of its own with nobody in it."),
     ]
@@ -99,7 +103,8 @@ package struct Manifest: Equatable, Sendable {
         description = file.text("description") ?? ""
         build = file.text("build")
         environment = file.table("environment")
-        provisioned = file.number("concurrency.provisioned") ?? 1
+        // A function that is switched off keeps no worker.
+        provisioned = file.number("concurrency.provisioned") ?? min(1, file.number("concurrency.reserved") ?? 1)
         reserved = file.number("concurrency.reserved")
         workersMax = file.number("concurrency.max")
         keepAliveSeconds = file.number("concurrency.keep_alive") ?? 600
@@ -109,6 +114,7 @@ package struct Manifest: Equatable, Sendable {
         recycleGrowth = file.number("recycle.growth")
         recycleTrend = try file.choice("recycle.trend", ["off", "on"]) == "on"
         allowsBackground = try file.choice("background", ["frozen", "allowed"]) == "allowed"
+        snapStart = try file.choice("snap_start", ["off", "on"]) == "on"
         isOffline = try file.choice("network", ["host", "none"]) == "none"
         try check(file)
     }

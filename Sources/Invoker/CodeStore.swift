@@ -25,6 +25,7 @@ package final class CodeStore: Sendable {
     private let accountID: String
     private let region: String
     private let isolation: Isolation?
+    private let cgroups: Cgroups?
     private let queue = DispatchQueue(label: "hearth.code")
     private let interpreters = Interpreters()
     /// Digests whose directory this server has unpacked or compared. Used on `queue` only.
@@ -33,12 +34,14 @@ package final class CodeStore: Sendable {
     /// - Parameters:
     ///   - directory: `code/` and `runtimes/` are made in it.
     ///   - isolation: the sandbox of every worker.
-    package init(catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?) {
+    ///   - cgroups: where the kernel limits every worker.
+    package init(catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?, cgroups: Cgroups?) {
         self.catalog = catalog
         self.directory = directory
         self.accountID = accountID
         self.region = region
         self.isolation = isolation
+        self.cgroups = cgroups
         queue.async { self.removeLeftovers() }
     }
 
@@ -70,12 +73,18 @@ package final class CodeStore: Sendable {
                     description: "\(function): runtime \(runtime) needs an executable file named bootstrap in the package")
             }
             let bootstrap = seen(code) + "/bootstrap"
+            // As in Lambda, SnapStart is for published versions.
+            let snapStart = version.settings.snapStart == true && version.number != nil
+            var environment = environment(version, of: function, code)
+            if snapStart { try addSnapStart(to: &environment) }
             recipe = WorkerRecipe(
                 workerProtocol: .runtimeAPI, program: bootstrap, arguments: [bootstrap], directory: seen(code),
-                environment: environment(version, of: function, code), isolation: isolation)
+                environment: environment, canFork: snapStart, isolation: isolation)
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        recipe.memoryMegabytes = version.settings.memorySize
+        recipe.cgroups = cgroups
         recipe.ownsNetwork = version.settings.concurrency.isOffline == true
         recipe.tmpBytes = version.settings.ephemeralStorage << 20
         return recipe
@@ -108,6 +117,17 @@ package final class CodeStore: Sendable {
             "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
             "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
         ]
+    }
+
+    /// Lets Python, if that is what the bootstrap runs, find the module that makes a zygote of the stock client.
+    private func addSnapStart(to environment: inout [String]) throws(CodeFailure) {
+        do { _ = try BundledClient.python.install(in: directory + "/runtimes") } catch {
+            throw CodeFailure(description: "cannot write the runtime client in \(directory)/runtimes: \(error)")
+        }
+        let own = runtimes + "/snapstart"
+        let index = environment.firstIndex { $0.hasPrefix("PYTHONPATH=") }
+        guard let index else { return environment.append("PYTHONPATH=" + own) }
+        environment[index] += ":" + own
     }
 
     private func bundled(

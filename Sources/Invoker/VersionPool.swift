@@ -84,10 +84,8 @@ package final class VersionPool {
     package var initError: [UInt8]? { source.initFault.map { LambdaError.initFault($0, nil) } }
     /// Why no worker can be started, for people.
     package var cannotStart: String? { source.cannotStart }
-    /// Why workers are started by exec though the runtime could fork, for people.
-    package var forkRefusal: String? { source.forkRefusal }
-    /// The process that workers are forked from.
-    package var zygotePID: Int32? { source.zygotePID }
+    /// How workers are started, and why not faster, for people.
+    package var startsBy: String { source.startsBy }
 
     /// Provisioned workers that the catalogue asks for; `claims` may add to it.
     package var provisionedTarget = 0 {

@@ -24,6 +24,7 @@ struct ConfigurationDocument: Decodable {
     var Publish: Bool?
     var Environment: EnvironmentDocument?
     var EphemeralStorage: SizeDocument?
+    var SnapStart: SnapStartDocument?
     var Architectures: [String]?
     var Code: CodeDocument?
     var Layers: [String]?
@@ -60,6 +61,7 @@ struct RoutingDocument: Decodable { var AdditionalVersionWeights: [String: Doubl
 struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
 struct ProvisionedDocument: Decodable { var ProvisionedConcurrentExecutions: Int? }
 struct SizeDocument: Codable { var Size: Int }
+struct SnapStartDocument: Decodable { var ApplyOn: String? }
 
 /// FunctionConfiguration, in the form in which Lambda returns it (recorded 2025-11-25).
 struct FunctionConfiguration: Encodable {
@@ -92,7 +94,7 @@ struct FunctionConfiguration: Encodable {
     var PackageType = "Zip"
     var Architectures: [String]
     var EphemeralStorage: SizeDocument
-    var SnapStart = Snap()
+    var SnapStart: Snap
     var LoggingConfig: Logging
     var State: String?
     var StateReason: String?
@@ -128,6 +130,11 @@ struct FunctionConfiguration: Encodable {
         RevisionId = version == "$LATEST" ? function.latestRevisionID : entry.revisionID
         Architectures = settings.architectures
         EphemeralStorage = SizeDocument(Size: settings.ephemeralStorage)
+        SnapStart = Snap()
+        if settings.snapStart == true {
+            SnapStart.ApplyOn = "PublishedVersions"
+            if version != "$LATEST" { SnapStart.OptimizationStatus = "On" }
+        }
         LoggingConfig = Logging(LogGroup: "/aws/lambda/\(function.name)")
         guard phase != .listed else { return }
         let why = "The function is being created."

@@ -61,6 +61,10 @@ extension LambdaControl {
             judge(handler.utf8.count <= 128, handler, "handler", .lengthMax(128))
             judge(!handler.isEmpty && !handler.contains(where: \.isWhitespace), handler, "handler", .pattern(#"[^\s]+"#))
         }
+        if let applyOn = document.SnapStart?.ApplyOn {
+            let choices = ["PublishedVersions", "None"]
+            judge(choices.contains(applyOn), applyOn, "snapStart.applyOn", .oneOf(choices))
+        }
         if let text = document.Description { judge(text.count <= 256, text, "description", .lengthMax(256)) }
         violations += [
             document.Timeout.flatMap { Violation($0, at: "timeout", within: 1...900) },
@@ -122,6 +126,7 @@ extension LambdaControl {
         if let timeout = document.Timeout { settings.timeout = timeout }
         if let memory = document.MemorySize { settings.memorySize = memory }
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
+        if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
     }
@@ -244,7 +249,7 @@ extension LambdaControl {
                         function, version, version: String(number), arn: arn(function.name, String(number)), phase: .listed))
             }
         }
-        let (page, next) = try page(all, request)
+        let (page, next) = try page(all, request) { "\($0.FunctionName):\(Self.sortable($0.Version))" }
         return try answer(200, FunctionList(Functions: page, NextMarker: next))
     }
 
@@ -259,21 +264,33 @@ extension LambdaControl {
                 FunctionConfiguration(
                     function, version, version: String(number), arn: arn(function.name, String(number)), phase: .listed))
         }
-        let (page, next) = try page(all, request)
+        let (page, next) = try page(all, request) { Self.sortable($0.Version) }
         return try answer(200, VersionList(Versions: page, NextMarker: next))
     }
 
-    /// `MaxItems` from `Marker` on; the marker is the index of the next one.
-    func page<T>(_ all: [T], _ request: ControlRequest) throws(LambdaFault) -> ([T], String?) {
+    /// Version numbers as text that sorts like them, `$LATEST` first.
+    private static func sortable(_ version: String) -> String {
+        version == "$LATEST" ? "" : String(repeating: "0", count: max(0, 20 - version.utf8.count)) + version
+    }
+
+    /// `MaxItems` behind `Marker`, in the order of `key`. The marker is the key of the last one shown, so that what is
+    /// made or deleted between two pages neither repeats nor hides another.
+    func page<T>(_ all: [T], _ request: ControlRequest, key: (T) -> String) throws(LambdaFault) -> ([T], String?) {
         var size = 50
         if let text = request.query["MaxItems"] {
             guard let wanted = Int(text) else { throw .notJSON }
             if let violation = Violation(wanted, at: "maxItems", within: 1...10_000) { throw .validation([violation]) }
             size = min(size, wanted)
         }
-        let start = request.query["Marker"].map { Int($0) ?? -1 } ?? 0
-        guard (0...all.count).contains(start) else { throw .invalidParameter("Invalid Marker") }
-        let end = min(all.count, start + size)
-        return (Array(all[start..<end]), end < all.count ? String(end) : nil)
+        var after: String?
+        if let marker = request.query["Marker"] {
+            guard let decoded = Data(base64Encoded: marker) else { throw .invalidParameter("Invalid Marker") }
+            after = String(decoding: decoded, as: UTF8.self)
+        }
+        let ordered = all.map { (key: key($0), value: $0) }.sorted { $0.key < $1.key }
+        let rest = ordered.drop { row in after.map { row.key <= $0 } ?? false }
+        let page = rest.prefix(size)
+        let next = page.count < rest.count ? page.last.map { Data($0.key.utf8).base64EncodedString() } : nil
+        return (page.map(\.value), next)
     }
 }

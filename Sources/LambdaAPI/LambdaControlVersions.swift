@@ -56,7 +56,7 @@ extension LambdaControl {
         let all = function.aliases.values.sorted { $0.name < $1.name }
             .filter { version == nil || version == String($0.version) }
             .map { AliasConfiguration($0, arn: arn(reference.name)) }
-        let (page, next) = try page(all, request)
+        let (page, next) = try page(all, request, key: \.Name)
         return try answer(200, AliasList(Aliases: page, NextMarker: next))
     }
 

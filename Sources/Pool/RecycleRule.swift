@@ -54,6 +54,7 @@ package struct RecycleRule: Equatable, Sendable {
         life.grownInARow = grown > 0 ? life.grownInARow + 1 : 0
         life.grownKiB = grown > 0 ? life.grownKiB + grown : 0
         guard life.grownInARow >= Self.windowsGrown else { return false }
-        return peakKiB + life.grownKiB / life.grownInARow * Self.windowsAhead > memoryKiB
+        // Growth that wears off is a cache filling up.
+        return peakKiB + min(grown, life.grownKiB / life.grownInARow) * Self.windowsAhead > memoryKiB
     }
 }

@@ -114,6 +114,8 @@ package class Worker {
     /// Held until the exit: a weak reference would make every retain of it slow.
     private(set) var owner: (any WorkerOwner)?
     package var times = StartTimes()
+    /// Of a forked worker: when its zygote came to be.
+    var zygoteTimes: StartTimes?
     /// Highest resident memory so far, in KiB; 0 = unknown.
     package var peakKiB: UInt32 = 0
     /// nil before the process is known, and after its end.

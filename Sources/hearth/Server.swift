@@ -18,6 +18,7 @@ final class Server {
     let credentials: Credentials
     private let loop: Loop
     private let catalog: Catalog
+    private let cgroups: Cgroups?
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
@@ -37,9 +38,10 @@ final class Server {
         let loop = try Loop()
         self.loop = loop
         let isolation = try Self.probeIsolation(config, data)
+        cgroups = config.isolation == .off ? nil : Cgroups.find().0
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
-            isolation: isolation)
+            isolation: isolation, cgroups: cgroups)
         var settings = InvokerSettings()
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
@@ -77,7 +79,7 @@ final class Server {
             wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows)
         let problem = isolation == nil ? "hearth-init is not beside the hearth executable: build the whole package" : isolation?.problem
         if let problem, config.isolation == .required {
-            throw Failure("isolation = \"required\" in runtime.toml cannot be met: \(problem)")
+            throw Failure("sandbox.isolation = \"required\" in runtime.toml cannot be met: \(problem)")
         }
         if let problem, config.isolation == .on {
             FileHandle.standardError.write(Data("hearth: functions are not fully isolated: \(problem)\n".utf8))
@@ -123,6 +125,7 @@ final class Server {
         // The listeners alone keep the loop running.
         loop.run()
         data.removeEndpoints()
+        cgroups?.close()
     }
 
     /// Stops taking connections, lets what runs end, then stops the workers. A second signal ends it at once.

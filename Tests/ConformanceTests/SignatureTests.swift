@@ -34,7 +34,9 @@ import Testing
         return try wire.response()
     }
 
-    private func expectRefused(_ answer: WireResponse, _ status: Int, _ type: String, _ message: String, sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expectRefused(
+        _ answer: WireResponse, _ status: Int, _ type: String, _ message: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         let isRight = answer.status == status && answer["x-amzn-errortype"] == type
             && (message.isEmpty || answer.text.contains(message)) && answer["x-amzn-requestid"] != nil
         #expect(isRight, "\(type): \(answer)", sourceLocation: sourceLocation)

@@ -23,6 +23,7 @@ import Testing
         let place = try TemporaryDirectory()
         let cases = [
             ("[listen]\nfornt = \"127.0.0.1:0\"\n", "runtime.toml:2: unknown key listen.fornt: did you mean listen.front?"),
+            ("workers = 3\n", "runtime.toml:1: unknown key workers: did you mean limits.workers?"),
             ("region = 3\n", "runtime.toml:1: region must be a text in quotes"),
             ("\n\n[limits]\nworkers = 0\n", "runtime.toml:4: limits.workers = 0 is impossible: it must be from 1 to 4000 processes"),
             ("[listen]\napi = \"9000\"\n", "runtime.toml:2: listen.api = \"9000\" is not an address"), ("x = = 1\n", "runtime.toml:1: "),
@@ -79,7 +80,7 @@ import Testing
             (["init", "x", "--runtime", "cobol"], "--runtime cobol is not known"), (["invoke"], "function"), (["list", "extra"], "extra"),
         ]
         for (arguments, says) in cases { expectRefused(try HearthProcess.cli(arguments, directory: place.path), code: 2, says: says) }
-        for command in ["", "serve", "deploy", "invoke", "list", "describe", "remove", "rollback", "scale", "logs", "stats", "env", "init"] {
+        for command in ["", "serve", "deploy", "invoke", "list", "describe", "remove", "rollback", "scale", "logs", "stats", "env", "init", "doctor"] {
             let help = try HearthProcess.cli(command.isEmpty ? ["--help"] : [command, "--help"], directory: place.path)
             #expect(help.code == 0 && help.out.contains("USAGE: hearth"), "\(help)")
             if !command.isEmpty { #expect(help.out.contains("--json"), "\(command)") }

@@ -51,6 +51,7 @@ struct Describe: ParsableCommand {
         say("serves     version \(text("serves"))" + (answer["alias"] is String ? " (alias \(text("alias")))" : ""))
         say("runtime    \(text("runtime")), handler \(text("handler")), \(text("memory_mb")) MB, \(text("timeout_s")) s")
         say("workers    \(workers["idle"] ?? 0) idle, \(workers["busy"] ?? 0) busy, \(workers["starting"] ?? 0) starting; provisioned \(workers["provisioned_ready"] ?? 0) of \(workers["provisioned"] ?? 0)")
+        say("starts by  \(text("starts_by"))")
         if let reserved = answer["reserved"] as? Int { say("reserved   \(reserved)") }
         let versions = (answer["versions"] as? [Int] ?? []).map(String.init).joined(separator: ", ")
         say("versions   \(versions.isEmpty ? "none published" : versions)")

@@ -113,7 +113,8 @@ def provisioned_is_refused_in_lambdas_words():
     loose = client(validate=False)
     unpublished = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
     neither = "The function resource provided must be an alias or a published version."
-    put, get, delete = loose.put_provisioned_concurrency_config, loose.get_provisioned_concurrency_config, loose.delete_provisioned_concurrency_config
+    put, get = loose.put_provisioned_concurrency_config, loose.get_provisioned_concurrency_config
+    delete = loose.delete_provisioned_concurrency_config
     one = {"ProvisionedConcurrentExecutions": 1}
     cases = [
         (put, "provisioned", "1", {"ProvisionedConcurrentExecutions": 0}, "ValidationException",

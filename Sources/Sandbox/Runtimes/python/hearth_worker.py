@@ -440,7 +440,9 @@ def run_zygote(zygote_module, import_began):
     import_ended = time.monotonic_ns()
     flush_log()
     times = _started, import_began, import_ended
-    zygote = zygote_module.prepare(control, randomness, sandbox, times, PeakMemory().read())
+    zygote = zygote_module.prepare(
+        control, randomness, sandbox, zygote_module.Hooks(), times, PeakMemory().read()
+    )
     zygote.serve_forks()
     _started = time.monotonic_ns()
     Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]

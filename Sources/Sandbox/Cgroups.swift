@@ -136,7 +136,7 @@ package final class Cgroups: Sendable {
     private static func read(_ path: String) -> String? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
-        defer { close(file) }
+        defer { Glibc.close(file) }
         var bytes = [UInt8](repeating: 0, count: 16 * 1024)
         let count = Glibc.read(file, &bytes, bytes.count)
         return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
@@ -146,7 +146,7 @@ package final class Cgroups: Sendable {
     private static func write(_ text: String, to path: String) -> Bool {
         let file = open(path, O_WRONLY | O_CLOEXEC)
         guard file >= 0 else { return false }
-        defer { close(file) }
+        defer { Glibc.close(file) }
         return Glibc.write(file, text, text.utf8.count) == text.utf8.count
     }
 

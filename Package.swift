@@ -16,6 +16,7 @@ let modules: [Module] = [
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
+    Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
@@ -40,6 +41,9 @@ let settings: [SwiftSetting] = [
         ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
+/// The clients that run inside workers, carried in the executable.
+let clients = ["python/hearth_worker.py", "python/hearth_zygote.py", "python/sitecustomize.py", "node/worker.cjs"]
+
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
     ("Tidy", []),
@@ -51,8 +55,9 @@ let tests: [(String, [String])] = [
     ("Catalog", ["Catalog"]),
     ("Pool", ["Base", "Pool"]),
     ("Invoker", ["Base", "Invoker"]),
-    ("Conformance", ["TestSupport"]),
+    ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
+    ("Cache", ["Base", "Cache"]),
 ]
 
 let package = Package(
@@ -86,7 +91,7 @@ let package = Package(
     ] + tests.map { name, needs in
         .testTarget(
             name: "\(name)Tests", dependencies: needs.map { .init(stringLiteral: $0) }, path: "Tests/\(name)Tests",
-            swiftSettings: settings)
+            exclude: name == "Conformance" ? ["Clients"] : [], swiftSettings: settings)
     }
 )
 
@@ -112,7 +117,7 @@ struct Module {
                 default: .init(stringLiteral: arrow)
                 }
             },
-            resources: name == "Sandbox" ? [.embedInCode("Runtimes/python/hearth_worker.py"), .embedInCode("Runtimes/python/hearth_zygote.py"), .embedInCode("Runtimes/node/worker.cjs")] : [],
+            resources: name == "Sandbox" ? clients.map { .embedInCode("Runtimes/" + $0) } : [],
             swiftSettings: settings)
     }
 }

@@ -49,7 +49,8 @@ package final class AdminService: HTTPService {
             return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         }
         let connection = request.connection
-        switch (request.head.method, parts.first ?? "", parts.count) {
+        let method = request.head.method == .head ? HTTPMethod.get : request.head.method
+        switch (method, parts.first ?? "", parts.count) {
         case (.get, "readyz", 1): readiness(connection)
         case (.get, "metrics", 1): metrics(connection)
         case (.get, "code", 2): code(parts[1], token: queryValue(request.query, "token") ?? "", connection)
@@ -61,7 +62,7 @@ package final class AdminService: HTTPService {
             guard let function = invoker.snapshot.function(named: parts[1]) else { return noFunction(parts[1], connection) }
             LogStream(
                 invoker.state(of: function).log, connection, follows: queryValue(request.query, "follow") == "1",
-                coldOnly: queryValue(request.query, "cold") == "1",
+                coldOnly: queryValue(request.query, "cold") == "1", isJSON: queryValue(request.query, "json") == "1",
                 last: queryValue(request.query, "last").flatMap { Int($0) }
             ).begin()
         case (.post, "functions", 3) where parts[2] == "promote":

@@ -139,6 +139,7 @@ indirect enum Report {
                 .object(function.aliases.values.sorted { $0.name < $1.name }.map { ($0.name, .number(Double($0.version))) })
             ),
             ("workers", workers(pool?.gauges ?? PoolGauges())),
+            ("starts_by", .text(pool?.startsBy ?? "not started yet")),
             ("cold_starts", pool.map { coldStarts($0.metrics) } ?? .list([])),
             ("cold_phases", .object(phases ?? [])),
         ])

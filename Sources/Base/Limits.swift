@@ -17,6 +17,8 @@ package enum Limits {
     // connections
     package static let connectionsMax = 10_000
     package static let readBufferBytes = 64 * 1024
+    /// A connection whose peer has more than this still to take is given no further request.
+    package static let unsentBytesMax = 256 * 1024
     /// From the first byte of a head to its last.
     package static let headTimeout = Span.seconds(10)
     /// The longest pause inside a body.

@@ -15,6 +15,8 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     /// Megabytes of `/tmp`.
     package var ephemeralStorage = 512
     package var concurrency = Concurrency()
+    /// Lambda's SnapStart for published versions: the client is forked where it is known to bear that.
+    package var snapStart: Bool?
 
     /// What Lambda has no field for.
     package struct Concurrency: Codable, Equatable, Sendable {
@@ -26,6 +28,17 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
         package var queue = 1000
         /// Seconds that one may wait.
         package var queueWaitSeconds = 10
+        // Optional, so that what an older Hearth has stored can be read.
+        /// Invocations after which a worker is replaced.
+        package var recycleInvocations: Int?
+        /// Megabytes of growth after which a worker is replaced.
+        package var recycleGrowth: Int?
+        /// Is a worker replaced when it grows steadily towards its memory?
+        package var recycleTrend: Bool?
+        /// May a worker run on after its answer? If not it is stopped until the next invocation, as in Lambda.
+        package var allowsBackground: Bool?
+        /// A network of its own, with nobody in it?
+        package var isOffline: Bool?
 
         package init() {}
     }

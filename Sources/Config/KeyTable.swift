@@ -55,6 +55,16 @@ struct ConfigFile {
 
     func text(_ path: String) -> String? { texts[path] }
     func number(_ path: String) -> Int? { numbers[path] }
+
+    /// One of `choices`, the first of which is the default.
+    func choice(_ path: String, _ choices: [String]) throws(ConfigError) -> String {
+        guard let text = texts[path] else { return choices[0] }
+        guard choices.contains(text) else {
+            throw fail(path, "\(path) = \"\(text)\" is not known: use \(choices.joined(separator: " or "))")
+        }
+        return text
+    }
+
     func table(_ path: String) -> [String: String] { tables[path] ?? [:] }
 
     func fail(_ path: String, _ sentence: String) -> ConfigError {
@@ -75,6 +85,10 @@ struct ConfigFile {
     }
 
     private func unknown(_ path: String, _ keys: [ConfigKey]) -> String {
+        let leaf = path.split(separator: ".").last
+        if let same = keys.first(where: { $0.path.split(separator: ".").last == leaf }) {
+            return "unknown key \(path): did you mean \(same.path)?"
+        }
         let near = keys.map(\.path).min { distance($0, path) < distance($1, path) }
         if let near, distance(near, path) <= max(2, path.count / 3) {
             return "unknown key \(path): did you mean \(near)?"
@@ -88,7 +102,7 @@ struct ConfigFile {
             guard let text = value.string else { throw fail(key.path, "\(key.path) must be a text in quotes") }
             texts[key.path] = text
         case .number(let bounds, _):
-            guard let number = value.int else { throw fail(key.path, "\(key.path) must be a whole number\(unit(key))") }
+            guard let number = value.int else { throw fail(key.path, "\(key.path) must be a whole number\(key.unit.isEmpty ? "" : " of \(key.unit)")") }
             guard bounds.contains(number) else {
                 throw fail(
                     key.path,

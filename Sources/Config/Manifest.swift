@@ -17,6 +17,12 @@ package struct Manifest: Equatable, Sendable {
     package var keepAliveSeconds: Int
     package var queue: Int
     package var queueWaitSeconds: Int
+    package var recycleInvocations: Int?
+    package var recycleGrowth: Int?
+    package var recycleTrend: Bool
+    package var allowsBackground: Bool
+    package var isOffline: Bool
+    package var snapStart: Bool
 
     package static let keys: [ConfigKey] = [
         ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME."),
@@ -43,6 +49,22 @@ package struct Manifest: Equatable, Sendable {
         ConfigKey(
             "concurrency.queue_wait", .number(1...900, default: 10), unit: "seconds",
             "How long an invocation may wait for a worker."),
+        ConfigKey(
+            "recycle.invocations", .number(1...1_000_000_000, default: nil), unit: "invocations",
+            "A worker is replaced after this many."),
+        ConfigKey(
+            "recycle.growth", .number(1...10_240, default: nil), unit: "MB",
+            "A worker is replaced when it has grown by this much since it was ready."),
+        ConfigKey(
+            "recycle.trend", .text(default: "off"), "on: a worker that grows steadily is replaced before its memory ends."),
+        ConfigKey(
+            "background", .text(default: "frozen"),
+            "frozen: a worker is stopped between invocations, as in Lambda; allowed: it may run on."),
+        ConfigKey(
+            "snap_start", .text(default: "off"),
+            "on: workers of a provided runtime are forked once awslambdaric (Python) has initialised."),
+        ConfigKey(
+            "network", .text(default: "host"), "host: the machine's; none: a network of its own with nobody in it."),
     ]
 
     /// Names that belong to the runtime (AWS Lambda developer guide, "Defined runtime environment variables").
@@ -88,6 +110,12 @@ package struct Manifest: Equatable, Sendable {
         keepAliveSeconds = file.number("concurrency.keep_alive") ?? 600
         queue = file.number("concurrency.queue") ?? 1000
         queueWaitSeconds = file.number("concurrency.queue_wait") ?? 10
+        recycleInvocations = file.number("recycle.invocations")
+        recycleGrowth = file.number("recycle.growth")
+        recycleTrend = try file.choice("recycle.trend", ["off", "on"]) == "on"
+        allowsBackground = try file.choice("background", ["frozen", "allowed"]) == "allowed"
+        snapStart = try file.choice("snap_start", ["off", "on"]) == "on"
+        isOffline = try file.choice("network", ["host", "none"]) == "none"
         try check(file)
     }
 

@@ -131,12 +131,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
-        if let text = file.text("sandbox.isolation") {
-            guard let isolation = Isolation(rawValue: text) else {
-                throw file.fail("sandbox.isolation", "sandbox.isolation = \"\(text)\" is not known: use on, required or off")
-            }
-            self.isolation = isolation
-        }
+        isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
 

@@ -70,12 +70,17 @@ package final class CodeStore: Sendable {
                     description: "\(function): runtime \(runtime) needs an executable file named bootstrap in the package")
             }
             let bootstrap = seen(code) + "/bootstrap"
+            // As in Lambda, SnapStart is for published versions.
+            let snapStart = version.settings.snapStart == true && version.number != nil
+            var environment = environment(version, of: function, code)
+            if snapStart { try addSnapStart(to: &environment) }
             recipe = WorkerRecipe(
                 workerProtocol: .runtimeAPI, program: bootstrap, arguments: [bootstrap], directory: seen(code),
-                environment: environment(version, of: function, code), isolation: isolation)
+                environment: environment, canFork: snapStart, isolation: isolation)
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        recipe.ownsNetwork = version.settings.concurrency.isOffline == true
         recipe.tmpBytes = version.settings.ephemeralStorage << 20
         return recipe
     }
@@ -102,9 +107,22 @@ package final class CodeStore: Sendable {
             "LAMBDA_TASK_ROOT=\(seen(code))",
             "LAMBDA_RUNTIME_DIR=\(runtimes)",
             "TZ=:UTC", "LANG=en_US.UTF-8",
+            // No cloud's metadata service is here: AWS's SDKs would ask it for credentials, for half a second at each init.
+            "AWS_EC2_METADATA_DISABLED=true",
             "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
             "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
         ]
+    }
+
+    /// Lets Python, if that is what the bootstrap runs, find the module that makes a zygote of the stock client.
+    private func addSnapStart(to environment: inout [String]) throws(CodeFailure) {
+        do { _ = try BundledClient.python.install(in: directory + "/runtimes") } catch {
+            throw CodeFailure(description: "cannot write the runtime client in \(directory)/runtimes: \(error)")
+        }
+        let own = runtimes + "/snapstart"
+        let index = environment.firstIndex { $0.hasPrefix("PYTHONPATH=") }
+        guard let index else { return environment.append("PYTHONPATH=" + own) }
+        environment[index] += ":" + own
     }
 
     private func bundled(

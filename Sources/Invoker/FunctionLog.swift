@@ -1,4 +1,5 @@
 package import Base
+internal import Catalog
 
 /// One entry of a function's log.
 package struct LogRecord: Sendable {
@@ -76,6 +77,14 @@ package final class FunctionLog {
         nextSequence += 1
         if outputBytes > outputBytesMax { shrink() }
         if !followers.isEmpty { for follower in followers.values { follower() } }
+    }
+
+    /// Tells the function's author something about one of its invocations.
+    package func note(_ text: String, _ invocation: Invocation, epochMilliseconds: UInt64) {
+        append(
+            LogRecord(
+                epochMilliseconds: epochMilliseconds, id: invocation.id, version: invocation.resolution.executedVersion,
+                kind: .note(text)))
     }
 
     /// Calls `body` after each record from now on, until `unfollow`.

@@ -49,6 +49,7 @@ package final class Invoker {
     private var isStopping = false
     private var onStopped: (() -> Void)?
     var workerCount = 0
+    private(set) lazy var care = WorkerCare(self)
 
     /// - Parameter seed: of request ids.
     package init(

@@ -23,6 +23,10 @@ package final class VersionPool {
         var callID = CallID(0)
         var deadline = Moment(nanoseconds: .max)
         var isTimedOut = false
+        /// Killed because it used more memory than the function has: this many MB.
+        var overuseMegabytes: Int?
+        var life: RecycleRule.Life?
+        var idleSince = Moment.zero
         /// The pool has ordered its end.
         var isStopping = false
         /// Armed lazily: it fires at a deadline that may have moved, and is then set again.
@@ -46,7 +50,8 @@ package final class VersionPool {
     private var source: WorkerSource!
     private var calls: [CallID: Invocation] = [:]
     private var nextCall: UInt64 = 0
-    private var slots: [UInt32: Slot] = [:]
+    private(set) var slots: [UInt32: Slot] = [:]
+    private let recycling: RecycleRule
     private let tickTimer: Timer
     private var tickArmedFor = Moment(nanoseconds: .max)
     package var metrics: VersionMetrics
@@ -60,13 +65,18 @@ package final class VersionPool {
         self.function = function
         self.metrics = metrics
         self.invoker = invoker
+        let memoryKiB = version.settings.memorySize * 1024
+        let wish = version.settings.concurrency
+        recycling = RecycleRule(
+            invocationsMax: wish.recycleInvocations, growthMaxKiB: wish.recycleGrowth.map { $0 * 1024 },
+            followsTrend: wish.recycleTrend == true, memoryKiB: memoryKiB)
         pool = Pool(settings: invoker.poolSettings(for: version, provisioned: 0), at: invoker.loop.now)
         tickTimer = try Timer(loop: invoker.loop)
         tickTimer.unreference()
         source = WorkerSource(version, of: function.name, invoker: invoker, owner: self)
     }
 
-    // An armed timer would outlive the pool: a failed init's next try, a keep-alive.
+    /// A pool without workers is forgotten while its tick may still be to come.
     deinit { tickTimer.close() }
 
     // MARK: What others ask
@@ -75,10 +85,8 @@ package final class VersionPool {
     package var initError: [UInt8]? { source.initFault.map { LambdaError.initFault($0, nil) } }
     /// Why no worker can be started, for people.
     package var cannotStart: String? { source.cannotStart }
-    /// Why workers are started by exec though the runtime could fork, for people.
-    package var forkRefusal: String? { source.forkRefusal }
-    /// The process that workers are forked from.
-    package var zygotePID: Int32? { source.zygotePID }
+    /// How workers are started, and why not faster, for people.
+    package var startsBy: String { source.startsBy }
 
     /// Provisioned workers that the catalogue asks for; `claims` may add to it.
     package var provisionedTarget = 0 {
@@ -240,7 +248,9 @@ package final class VersionPool {
             invocation.logTail = tail
         }
         invocation.message.seal(deadlineEpochMilliseconds: Loop.epochMilliseconds + timeout.wholeMilliseconds)
+        slot.worker.thaw()
         slot.worker.send(invocation.message)
+        invoker.care.begin()
     }
 
     /// Was it a cold start? It was if the invocation came before the worker was ready.
@@ -288,6 +298,9 @@ package final class VersionPool {
         } else {
             metrics.crashes += 1
             let error = LambdaError.exit(invocation.id, slot.exit)
+            if let used = slot.slot.overuseMegabytes {
+                note(invocation, "the worker was killed: it used \(used) MB, and the function has \(version.settings.memorySize) MB")
+            }
             note(invocation, "RequestId: \(invocation.id) Error: \(slot.exit.lambdaReason)")
             finish(invocation, .functionError, error, status: .error, peakKiB: slot.slot.worker.peakKiB)
         }
@@ -301,7 +314,7 @@ package final class VersionPool {
         invocation.logTail?.append(text + "\n")
     }
 
-    private func log(_ kind: LogRecord.Kind, _ id: RequestID?, _ version: String) {
+    func log(_ kind: LogRecord.Kind, _ id: RequestID?, _ version: String) {
         function.log.append(
             LogRecord(epochMilliseconds: Loop.epochMilliseconds, id: id, version: version, kind: kind))
     }
@@ -420,10 +433,12 @@ extension VersionPool: WorkerOwner {
     package func workerReady(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
         slot.deadline = Moment(nanoseconds: .max)
+        slot.idleSince = worker.times.ready
         source.succeeded()
         metrics.initTimes.record(worker.times.total)
         pool.ready(slot.id, at: worker.times.ready, into: &actions)
         perform()
+        invoker.care.begin()
     }
 
     package func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer) {
@@ -440,6 +455,8 @@ extension VersionPool: WorkerOwner {
         }
         // The next invocation goes out before this one's answer is written: its worker runs meanwhile.
         let now = invoker.loop.now
+        slot.idleSince = now
+        if isSpent(slot) { pool.retire(slot.id) }
         if answer.impliesFree {
             slot.deadline = Moment(nanoseconds: .max)
             pool.finish(slot.id, at: now, into: &actions)
@@ -456,9 +473,19 @@ extension VersionPool: WorkerOwner {
         }
     }
 
+    /// Has the worker served enough?
+    private func isSpent(_ slot: Slot) -> Bool {
+        if recycling.isOff { return false }
+        let peak = Int(slot.worker.peakKiB)
+        var life = slot.life ?? RecycleRule.Life(peakKiB: peak)
+        defer { slot.life = life }
+        return recycling.isSpent(&life, peakKiB: peak)
+    }
+
     package func workerFree(_ worker: Worker) {
         guard let slot = slots[worker.tag] else { return }
         slot.deadline = Moment(nanoseconds: .max)
+        slot.idleSince = invoker.loop.now
         pool.free(slot.id, at: invoker.loop.now, into: &actions)
         perform()
     }

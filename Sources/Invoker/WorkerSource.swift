@@ -52,7 +52,7 @@ final class WorkerSource {
     /// Why no worker can be started, for people.
     private(set) var cannotStart: String?
     /// Why workers are started by exec though the runtime could fork, for people.
-    private(set) var forkRefusal: String?
+    private var forkRefusal: String?
 
     init(_ version: VersionEntry, of function: String, invoker: Invoker, owner: any WorkerSourceOwner) {
         self.version = version
@@ -61,7 +61,14 @@ final class WorkerSource {
         self.owner = owner
     }
 
-    var zygotePID: Int32? { zygote?.isReady == true ? zygote?.pid : nil }
+    /// How workers are started, for people.
+    var startsBy: String {
+        if let forkRefusal { return "exec: \(forkRefusal)" }
+        guard case .ready(let recipe) = recipe else { return "not started yet" }
+        guard recipe.canFork else { return "exec: the runtime cannot fork" }
+        return zygote?.isReady == true ? "fork of process \(zygote?.pid ?? 0)" : "fork of a process that is not up yet"
+    }
+
     var isEmpty: Bool { zygote == nil && waiting.isEmpty }
 
     /// A new attempt is made: what failed before says nothing of it.

@@ -24,8 +24,10 @@ struct ConfigurationDocument: Decodable {
     var Publish: Bool?
     var Environment: EnvironmentDocument?
     var EphemeralStorage: SizeDocument?
+    var SnapStart: SnapStartDocument?
     var Architectures: [String]?
     var Code: CodeDocument?
+    var Layers: [String]?
     var RevisionId: String?
     var PackageType: String?
     /// Hearth's own: what `function.toml` can say and Lambda cannot.
@@ -51,12 +53,15 @@ struct AliasDocument: Decodable {
     var Name: String?
     var FunctionVersion: String?
     var Description: String?
+    var RoutingConfig: RoutingDocument?
     var RevisionId: String?
 }
 
+struct RoutingDocument: Decodable { var AdditionalVersionWeights: [String: Double]? }
 struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
 struct ProvisionedDocument: Decodable { var ProvisionedConcurrentExecutions: Int? }
 struct SizeDocument: Codable { var Size: Int }
+struct SnapStartDocument: Decodable { var ApplyOn: String? }
 
 /// FunctionConfiguration, in the form in which Lambda returns it (recorded 2025-11-25).
 struct FunctionConfiguration: Encodable {
@@ -89,17 +94,25 @@ struct FunctionConfiguration: Encodable {
     var PackageType = "Zip"
     var Architectures: [String]
     var EphemeralStorage: SizeDocument
-    var SnapStart = Snap()
+    var SnapStart: Snap
     var LoggingConfig: Logging
     var State: String?
+    var StateReason: String?
+    var StateReasonCode: String?
     var LastUpdateStatus: String?
+    var LastUpdateStatusReason: String?
+    var LastUpdateStatusReasonCode: String?
     var RuntimeVersionConfig: RuntimeVersion?
+
+    /// What an answer says of the function's state. AWS finishes a change after it has answered; Hearth before. The
+    /// answers to changes say what AWS's say, so that clients which wait for the end do the same here as there.
+    enum Phase { case created, updated, settled, listed }
 
     /// - Parameters:
     ///   - version: `$LATEST` or the number that the caller named.
     ///   - arn: with the qualifier that the answer shows, if any.
-    ///   - isListed: lists leave the state out.
-    init(_ function: FunctionEntry, _ entry: VersionEntry, version: String, arn: String, isListed: Bool = false) {
+    ///   - phase: lists leave the state out.
+    init(_ function: FunctionEntry, _ entry: VersionEntry, version: String, arn: String, phase: Phase = .settled) {
         let settings = entry.settings
         FunctionName = function.name
         FunctionArn = arn
@@ -117,10 +130,21 @@ struct FunctionConfiguration: Encodable {
         RevisionId = version == "$LATEST" ? function.latestRevisionID : entry.revisionID
         Architectures = settings.architectures
         EphemeralStorage = SizeDocument(Size: settings.ephemeralStorage)
+        SnapStart = Snap()
+        if settings.snapStart == true {
+            SnapStart.ApplyOn = "PublishedVersions"
+            if version != "$LATEST" { SnapStart.OptimizationStatus = "On" }
+        }
         LoggingConfig = Logging(LogGroup: "/aws/lambda/\(function.name)")
-        guard !isListed else { return }
-        State = "Active"
-        LastUpdateStatus = "Successful"
+        guard phase != .listed else { return }
+        let why = "The function is being created."
+        if phase == .created {
+            (State, StateReason, StateReasonCode) = ("Pending", why, "Creating")
+        } else {
+            State = "Active"
+            LastUpdateStatus = phase == .updated ? "InProgress" : "Successful"
+            if phase == .updated { (LastUpdateStatusReason, LastUpdateStatusReasonCode) = (why, "Creating") }
+        }
         RuntimeVersionConfig = RuntimeVersion(
             RuntimeVersionArn: "arn:aws:lambda:\(arn.split(separator: ":").dropFirst(3).first ?? "")::runtime:\(settings.runtime)")
     }

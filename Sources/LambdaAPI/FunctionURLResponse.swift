@@ -2,18 +2,24 @@ internal import Base
 internal import HTTP
 internal import Invoker
 internal import Net
+internal import UV
 
 /// Turns a handler's result into an HTTP response (payload format 2.0).
 ///
-/// An object with `statusCode` is taken apart; anything else is the body of a 200, a string without its quotes.
+/// An object with `statusCode` is taken apart; anything else is the body of a 200, a string without its quotes. What
+/// cannot be sent as it stands is answered 502, and the function's log says why: a field left out in silence would be
+/// looked for for long.
 struct FunctionURLResponse {
     let invocation: Invocation
     let outcome: InvocationOutcome
     let connection: HTTPConnection
+    let invoker: Invoker
+
+    /// Why a result is no response; a sentence's end.
+    private struct Malformed: Error { let why: String }
 
     private struct Parts {
         var status: Int?
-        var isMalformed = false
         var headers: JSONValue?
         var cookies: JSONValue?
         var body: JSONValue?
@@ -26,20 +32,21 @@ struct FunctionURLResponse {
             // A bootstrap may answer anything; what is no JSON goes out as it is.
             return sendPlain(payload, type: "application/octet-stream")
         }
-        let parts = takeApart(payload)
-        if parts.isMalformed { return sendMalformed() }
-        guard let status = parts.status else {
-            guard payload.first == UInt8(ascii: "\"") else { return sendPlain(payload, type: "application/json") }
-            let text = ByteBuffer(capacity: payload.count)
-            _ = JSONText.decode(UnsafeRawBufferPointer(rebasing: payload[1..<payload.count - 1]), into: text)
-            return sendPlain(text.bytes, type: "application/json")
+        do throws(Malformed) {
+            let parts = try takeApart(payload)
+            if let status = parts.status { return try send(status, parts) }
+        } catch {
+            invoker.state(of: invocation.function).log.note(
+                "\(invocation.id) was answered 502: \(error.why)", invocation, epochMilliseconds: Loop.epochMilliseconds)
+            return sendMalformed()
         }
-        let body = ByteBuffer(capacity: 16)
-        if let value = parts.body, !appendBody(value, isBase64: parts.isBase64, to: body) { return sendMalformed() }
-        send(status, parts, body.bytes)
+        guard payload.first == UInt8(ascii: "\"") else { return sendPlain(payload, type: "application/json") }
+        let text = ByteBuffer(capacity: payload.count)
+        _ = JSONText.decode(UnsafeRawBufferPointer(rebasing: payload[1..<payload.count - 1]), into: text)
+        sendPlain(text.bytes, type: "application/json")
     }
 
-    private func takeApart(_ payload: UnsafeRawBufferPointer) -> Parts {
+    private func takeApart(_ payload: UnsafeRawBufferPointer) throws(Malformed) -> Parts {
         var parts = Parts()
         guard let members = JSONMembers(payload) else { return parts }
         for member in members {
@@ -47,7 +54,9 @@ struct FunctionURLResponse {
             switch name.count {
             case 10 where JSONText.equals(name, "statusCode"):
                 parts.status = number(member.value.range.slice(payload))
-                if parts.status.map({ (100...599).contains($0) }) != true { parts.isMalformed = true }
+                guard let status = parts.status, (200...599).contains(status) else {
+                    throw Malformed(why: "statusCode is not a number from 200 to 599")
+                }
             case 7 where JSONText.equals(name, "headers"): parts.headers = member.value
             case 7 where JSONText.equals(name, "cookies"): parts.cookies = member.value
             case 4 where JSONText.equals(name, "body"): parts.body = member.value
@@ -69,17 +78,20 @@ struct FunctionURLResponse {
         return number
     }
 
-    private func appendBody(_ value: JSONValue, isBase64: Bool, to body: ByteBuffer) -> Bool {
+    private func appendBody(_ value: JSONValue, isBase64: Bool, to body: ByteBuffer) throws(Malformed) {
         let raw = value.range.slice(outcome.payload)
         switch value.kind {
-        case .null: return true
+        case .null: return
         case .string where isBase64:
             let text = ByteBuffer(capacity: raw.count)
-            return JSONText.decode(raw, into: text) && Base64.decode(text.bytes, into: body)
-        case .string: return JSONText.decode(raw, into: body)
-        default: body.append(raw)
+            guard JSONText.decode(raw, into: text), Base64.decode(text.bytes, into: body) else {
+                throw Malformed(why: "isBase64Encoded is true, and body is not base64")
+            }
+        case .string: _ = JSONText.decode(raw, into: body)
+        default:
+            guard !isBase64 else { throw Malformed(why: "isBase64Encoded is true, and body is not a string") }
+            body.append(raw)
         }
-        return true
     }
 
     private func sendPlain(_ body: UnsafeRawBufferPointer, type: StaticString) {
@@ -97,45 +109,60 @@ struct FunctionURLResponse {
         connection.end(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    private func send(_ status: Int, _ parts: Parts, _ body: UnsafeRawBufferPointer) {
+    private func send(_ status: Int, _ parts: Parts) throws(Malformed) {
+        let body = ByteBuffer(capacity: 16)
+        if let value = parts.body { try appendBody(value, isBase64: parts.isBase64, to: body) }
         let fields = ByteBuffer()
-        var hasType = false
-        if let headers = parts.headers, let members = JSONMembers(outcome.payload, of: headers) {
-            for member in members {
-                let name = member.name.slice(outcome.payload)
-                if appendField(name, member.value, to: fields), equalsIgnoringCase(name, "content-type") { hasType = true }
-            }
-        }
-        if let cookies = parts.cookies, let elements = JSONElements(outcome.payload, of: cookies) {
-            let name: StaticString = "Set-Cookie"
-            for value in elements {
-                _ = appendField(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value, to: fields)
-            }
-        }
-        connection.begin(max(200, status))
+        let hasType = try appendHeaders(parts.headers, to: fields)
+        try appendCookies(parts.cookies, to: fields)
+        connection.begin(status)
         let out = connection.output
         appendAnswerFields(invocation, outcome, to: out)
         out.append(fields.bytes)
         if !hasType, status != 204, status != 304 { out.append("Content-Type: application/json\r\n") }
-        if status == 204 || status == 304 { connection.endWithoutBody() } else { connection.end(body) }
+        if status == 204 || status == 304 { connection.endWithoutBody() } else { connection.end(body.bytes) }
     }
 
-    /// False, and nothing appended, when the field may not be sent: not a header, or one of the connection's own.
-    private func appendField(_ name: UnsafeRawBufferPointer, _ value: JSONValue, to out: ByteBuffer) -> Bool {
-        guard isToken(name), !isConnectionField(name) else { return false }
+    /// True when Content-Type was among them. Fields of the connection are left out: they are not the function's.
+    private func appendHeaders(_ headers: JSONValue?, to fields: ByteBuffer) throws(Malformed) -> Bool {
+        guard let headers, headers.kind != .null else { return false }
+        guard let members = JSONMembers(outcome.payload, of: headers) else { throw Malformed(why: "headers is not an object") }
+        var hasType = false
+        for member in members {
+            let name = member.name.slice(outcome.payload)
+            guard isToken(name) else { throw Malformed(why: "a header's name is not a token") }
+            if isConnectionField(name) || member.value.kind == .null { continue }
+            try appendField(name, member.value, to: fields)
+            if equalsIgnoringCase(name, "content-type") { hasType = true }
+        }
+        return hasType
+    }
+
+    private func appendCookies(_ cookies: JSONValue?, to fields: ByteBuffer) throws(Malformed) {
+        guard let cookies, cookies.kind != .null else { return }
+        guard let elements = JSONElements(outcome.payload, of: cookies) else { throw Malformed(why: "cookies is not an array") }
+        let name: StaticString = "Set-Cookie"
+        for value in elements {
+            try appendField(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), value, to: fields)
+        }
+    }
+
+    private func appendField(_ name: UnsafeRawBufferPointer, _ value: JSONValue, to out: ByteBuffer) throws(Malformed) {
         let raw = value.range.slice(outcome.payload)
         let text = ByteBuffer(capacity: raw.count)
         switch value.kind {
-        case .string: guard JSONText.decode(raw, into: text) else { return false }
+        case .string: _ = JSONText.decode(raw, into: text)
         case .number, .bool: text.append(raw)
-        case .null, .object, .array: return false
+        case .null, .object, .array:
+            throw Malformed(why: "the header \(String(decoding: name, as: UTF8.self)) is neither a string nor a number")
         }
-        guard isFieldValue(text.bytes) else { return false }
+        guard isFieldValue(text.bytes) else {
+            throw Malformed(why: "the header \(String(decoding: name, as: UTF8.self)) holds a control character")
+        }
         out.append(name)
         out.append(": ")
         out.append(text.bytes)
         out.append("\r\n")
-        return true
     }
 
     private func isConnectionField(_ name: UnsafeRawBufferPointer) -> Bool {

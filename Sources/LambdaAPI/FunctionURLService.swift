@@ -60,7 +60,7 @@ package final class FunctionURLService: HTTPService {
 
     private func notFound(_ request: HTTPRequest, _ name: UnsafeRawBufferPointer) {
         let body = ByteBuffer()
-        if name.isEmpty {
+        if request.path.count == 1 {
             body.append(#"{"message":"Functions are at /NAME/.","functions":["#)
             for (index, function) in invoker.snapshot.functions.enumerated() {
                 if index > 0 { body.append(",") }
@@ -70,7 +70,7 @@ package final class FunctionURLService: HTTPService {
             return request.connection.respond(200, type: "application/json", body.bytes)
         }
         body.append(#"{"message":"#)
-        body.append(jsonString: "No function named \(String(decoding: name.prefix(64), as: UTF8.self)) is deployed: see hearth list.")
+        body.append(jsonString: "No function named '\(String(decoding: name.prefix(64), as: UTF8.self))' is deployed: see hearth list.")
         body.append("}\n")
         request.connection.respond(404, type: "application/json", body.bytes)
     }
@@ -119,7 +119,7 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
         guard connection.isOpen else { return }
         switch outcome.kind {
         case .result:
-            FunctionURLResponse(invocation: invocation, outcome: outcome, connection: connection).send()
+            FunctionURLResponse(invocation: invocation, outcome: outcome, connection: connection, invoker: invoker).send()
         case .functionError:
             // What went wrong stands in the function's log; the public is not told.
             respond(502, "Internal Server Error", invocation, outcome)

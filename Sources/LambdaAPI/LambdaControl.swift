@@ -11,7 +11,19 @@ struct ControlRequest: Sendable {
     let path: [String]
     let query: [String: String]
     let body: [UInt8]
+    /// The Host field: where the client reaches this node.
+    let host: String
     let epochMilliseconds: Int64
+
+    var rest: ArraySlice<String> { path.dropFirst(3) }
+
+    /// Reading, deleting and invoking take a wider form of names than all else.
+    var form: FunctionReference.Form {
+        switch (method, rest.first) {
+        case ("GET", nil), ("DELETE", nil), ("GET", "configuration"), ("GET", "versions"): .namespaced
+        default: .plain
+        }
+    }
 }
 
 enum ControlAnswer: Sendable {
@@ -30,18 +42,18 @@ package struct LambdaControl: Sendable {
     let region: String
     let accountID: String
     let concurrencyMax: Int
-    /// Where a package can be fetched: made from its digest.
-    let codeLocation: @Sendable (String) -> String
+    /// The path and query under which a package can be fetched: made from its digest.
+    let codePath: @Sendable (String) -> String
 
     package init(
         catalog: Catalog, region: String, accountID: String, concurrencyMax: Int,
-        codeLocation: @escaping @Sendable (String) -> String
+        codePath: @escaping @Sendable (String) -> String
     ) {
         self.catalog = catalog
         self.region = region
         self.accountID = accountID
         self.concurrencyMax = concurrencyMax
-        self.codeLocation = codeLocation
+        self.codePath = codePath
     }
 
     func arn(_ name: String, _ qualifier: String? = nil) -> String {
@@ -62,9 +74,9 @@ package struct LambdaControl: Sendable {
             }
         }
         let reference = try FunctionReference(
-            path[2], queryQualifier: request.query["Qualifier"], region: region, accountID: accountID)
+            path[2], queryQualifier: request.query["Qualifier"], form: request.form, region: region, accountID: accountID)
         do {
-            return try run(request, reference, Array(path[3...]))
+            return try run(request, reference, Array(request.rest))
         } catch let error as CatalogError {
             throw LambdaFault(error, arn: arn(reference.name))
         } catch let fault as LambdaFault {
@@ -76,7 +88,7 @@ package struct LambdaControl: Sendable {
 
     private func run(_ request: ControlRequest, _ reference: FunctionReference, _ rest: [String]) throws -> ControlAnswer {
         switch (request.method, rest.first ?? "", rest.count) {
-        case ("GET", "", 0): try getFunction(reference)
+        case ("GET", "", 0): try getFunction(request, reference)
         case ("DELETE", "", 0): try deleteFunction(reference)
         case ("GET", "configuration", 1): try getConfiguration(reference)
         case ("PUT", "configuration", 1): try updateConfiguration(request, reference)
@@ -84,7 +96,7 @@ package struct LambdaControl: Sendable {
         case ("POST", "versions", 1): try publishVersion(request, reference)
         case ("GET", "versions", 1): try listVersions(request, reference)
         case ("POST", "aliases", 1): try createAlias(request, reference)
-        case ("GET", "aliases", 1): try listAliases(reference)
+        case ("GET", "aliases", 1): try listAliases(request, reference)
         case ("GET", "aliases", 2): try getAlias(reference, rest[1])
         case ("PUT", "aliases", 2): try updateAlias(request, reference, rest[1])
         case ("DELETE", "aliases", 2): try deleteAlias(reference, rest[1])

@@ -8,35 +8,79 @@ internal import Foundation
 extension LambdaControl {
     func createFunction(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
         let document = try decode(ConfigurationDocument.self, request)
-        guard let given = document.FunctionName else { throw .validation("null", at: "functionName", "Member must not be null") }
-        let reference = try FunctionReference(given, queryQualifier: nil, region: region, accountID: accountID)
-        guard Manifest.isName(reference.name) else {
-            throw .validation(reference.name, at: "functionName", "Member must have length less than or equal to 64")
+        try judge(document, isNew: true)
+        let reference = try FunctionReference(
+            document.FunctionName ?? "", queryQualifier: nil, region: region, accountID: accountID)
+        guard reference.name.utf8.count <= 64 else {
+            throw .invalidParameter(
+                "1 validation error detected: \(Violation(reference.name, at: "functionName", .lengthMax(64)))")
         }
-        guard document.Role != nil else { throw .validation("null", at: "role", "Member must not be null") }
-        guard let code = document.Code else { throw .validation("null", at: "code", "Member must not be null") }
-        if document.PackageType == "Image" || code.ImageUri != nil {
+        if document.PackageType == "Image" || document.Code?.ImageUri != nil {
             throw .invalidParameter("Hearth runs zip packages: images are not supported")
         }
-        guard let runtime = document.Runtime else {
-            throw .invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
-        }
-        guard let handler = document.Handler ?? (runtime.hasPrefix("provided") ? "bootstrap" : nil) else {
+        let handler = document.Handler ?? (document.Runtime?.hasPrefix("provided") == true ? "bootstrap" : nil)
+        guard let runtime = document.Runtime, let handler else {
             throw .invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
         }
         var settings = FunctionSettings(runtime: runtime, handler: handler)
         try apply(document, to: &settings)
-        let zip = try package(code.ZipFile, bucket: code.S3Bucket)
+        if let architectures = document.Architectures { settings.architectures = architectures }
+        let zip = try package(document.Code?.ZipFile, bucket: document.Code?.S3Bucket)
         do {
             let (function, version) = try catalog.createFunction(
                 reference.name, settings: settings, zip: zip, publish: document.Publish ?? false,
                 at: request.epochMilliseconds)
             let name = document.Publish == true ? String(version.number ?? 1) : "$LATEST"
-            return try answer(201, FunctionConfiguration(function, version, version: name, arn: arn(function.name)))
+            return try answer(
+                201, FunctionConfiguration(function, version, version: name, arn: arn(function.name), phase: .created))
         } catch {
             if let fault = error as? LambdaFault { throw fault }
             throw fault(error, reference)
         }
+    }
+
+    /// Everything in `document` that breaks the API's model, told at once as AWS does.
+    private func judge(_ document: ConfigurationDocument, isNew: Bool) throws(LambdaFault) {
+        var violations: [Violation] = []
+        func judge(_ isFine: Bool, _ value: String?, _ field: String, _ constraint: Violation.Constraint) {
+            if !isFine { violations.append(Violation(value, at: field, constraint)) }
+        }
+        if isNew {
+            judge(document.FunctionName != nil, nil, "functionName", .present)
+            judge(document.Role != nil, nil, "role", .present)
+            judge(document.Code != nil, nil, "code", .present)
+            let architectures = document.Architectures ?? ["x86_64"]
+            let shown = "[\(architectures.joined(separator: ", "))]"
+            judge(architectures.count <= 1, shown, "architectures", .lengthMax(1))
+            judge(
+                architectures.allSatisfy { ["x86_64", "arm64"].contains($0) }, shown, "architectures",
+                .eachOneOf(["x86_64", "arm64"]))
+        }
+        if let role = document.Role { judge(Self.isRole(role), role, "role", .pattern(Self.rolePattern)) }
+        if let handler = document.Handler {
+            judge(handler.utf8.count <= 128, handler, "handler", .lengthMax(128))
+            judge(!handler.isEmpty && !handler.contains(where: \.isWhitespace), handler, "handler", .pattern(#"[^\s]+"#))
+        }
+        if let applyOn = document.SnapStart?.ApplyOn {
+            let choices = ["PublishedVersions", "None"]
+            judge(choices.contains(applyOn), applyOn, "snapStart.applyOn", .oneOf(choices))
+        }
+        if let text = document.Description { judge(text.count <= 256, text, "description", .lengthMax(256)) }
+        violations += [
+            document.Timeout.flatMap { Violation($0, at: "timeout", within: 1...900) },
+            document.MemorySize.flatMap { Violation($0, at: "memorySize", within: 128...10_240) },
+            document.EphemeralStorage.flatMap { Violation($0.Size, at: "ephemeralStorage.size", within: 512...10_240) },
+        ].compactMap { $0 }
+        guard violations.isEmpty else { throw .validation(violations) }
+        guard document.Layers?.isEmpty != false else {
+            throw .invalidParameter("Hearth has no layers yet: put their files into the package")
+        }
+    }
+
+    private static let rolePattern = #"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"#
+
+    private static func isRole(_ text: String) -> Bool {
+        text.wholeMatch(of: /arn:(aws[a-zA-Z-]*)?:iam::[0-9]{12}:role\/?[a-zA-Z_0-9+=,.@\-\/]+/) != nil
     }
 
     private func fault(_ error: any Error, _ reference: FunctionReference) -> LambdaFault {
@@ -67,7 +111,7 @@ extension LambdaControl {
         if let failure { throw failure }
     }
 
-    /// Puts the fields that are there into `settings`, each within Lambda's bounds.
+    /// Puts the fields that are there into `settings`.
     private func apply(_ document: ConfigurationDocument, to settings: inout FunctionSettings) throws(LambdaFault) {
         if let runtime = document.Runtime {
             guard Manifest.isKnown(runtime: runtime) else {
@@ -78,29 +122,11 @@ extension LambdaControl {
         }
         if let handler = document.Handler { settings.handler = handler }
         if let role = document.Role { settings.role = role }
-        if let description = document.Description {
-            guard description.count <= 256 else {
-                throw .validation(description, at: "description", "Member must have length less than or equal to 256")
-            }
-            settings.description = description
-        }
-        if let timeout = document.Timeout {
-            guard timeout >= 1 else { throw .validation("\(timeout)", at: "timeout", "Member must have value greater than or equal to 1") }
-            guard timeout <= 900 else { throw .validation("\(timeout)", at: "timeout", "Member must have value less than or equal to 900") }
-            settings.timeout = timeout
-        }
-        if let memory = document.MemorySize {
-            guard memory >= 128 else { throw .validation("\(memory)", at: "memorySize", "Member must have value greater than or equal to 128") }
-            guard memory <= 10_240 else { throw .validation("\(memory)", at: "memorySize", "Member must have value less than or equal to 10240") }
-            settings.memorySize = memory
-        }
-        if let size = document.EphemeralStorage?.Size {
-            guard (512...10_240).contains(size) else {
-                throw .validation("\(size)", at: "ephemeralStorage.size", "Member must have value between 512 and 10240")
-            }
-            settings.ephemeralStorage = size
-        }
-        if let architectures = document.Architectures, !architectures.isEmpty { settings.architectures = architectures }
+        if let description = document.Description { settings.description = description }
+        if let timeout = document.Timeout { settings.timeout = timeout }
+        if let memory = document.MemorySize { settings.memorySize = memory }
+        if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
+        if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
     }
@@ -122,19 +148,20 @@ extension LambdaControl {
             let isName = name.first.map { $0.isASCII && $0.isLetter } == true
                 && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
             guard isName, !value.utf8.contains(0) else {
-                throw .validation(name, at: "environment.variables", #"Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"#)
+                throw .validation(
+                    name, at: "environment.variables", .pattern("[a-zA-Z]([a-zA-Z0-9_])+"))
             }
         }
         return variables
     }
 
-    func getFunction(_ reference: FunctionReference) throws(LambdaFault) -> ControlAnswer {
+    func getFunction(_ request: ControlRequest, _ reference: FunctionReference) throws(LambdaFault) -> ControlAnswer {
         let (function, resolution) = try resolve(reference)
         return try answer(
             200,
             FunctionDocument(
                 Configuration: configuration(function, resolution),
-                Code: CreatedCode(Location: codeLocation(resolution.version.codeDigest)),
+                Code: CreatedCode(Location: "http://\(request.host)\(codePath(resolution.version.codeDigest))"),
                 Concurrency: function.reserved.map { ReservedDocument(ReservedConcurrentExecutions: $0) }))
     }
 
@@ -151,13 +178,15 @@ extension LambdaControl {
 
     func updateConfiguration(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
         let document = try decode(ConfigurationDocument.self, request)
+        try judge(document, isNew: false)
         // Judged before the transaction, so that a refused request changes nothing.
         var probe = try function(reference).latest.settings
         try apply(document, to: &probe)
         let (function, version) = try catalog.update(
             reference.name, settings: { settings in try? apply(document, to: &settings) }, revision: document.RevisionId,
             at: request.epochMilliseconds)
-        return try answer(200, FunctionConfiguration(function, version, version: "$LATEST", arn: arn(function.name)))
+        return try answer(
+            200, FunctionConfiguration(function, version, version: "$LATEST", arn: arn(function.name), phase: .updated))
     }
 
     func updateCode(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
@@ -175,45 +204,52 @@ extension LambdaControl {
         let name = isPublished ? String(version.number ?? 1) : "$LATEST"
         return try answer(
             200,
-            FunctionConfiguration(function, version, version: name, arn: arn(function.name, isPublished ? name : nil)))
+            FunctionConfiguration(
+                function, version, version: name, arn: arn(function.name, isPublished ? name : nil),
+                phase: isPublished ? .created : .updated))
     }
 
     func deleteFunction(_ reference: FunctionReference) throws -> ControlAnswer {
-        let function = try function(reference)
-        guard let qualifier = reference.qualifier else {
+        let qualifier = reference.qualifier
+        if let qualifier, qualifier != "$LATEST", Int(qualifier) == nil, !qualifier.contains("$") {
+            throw LambdaFault.invalidParameter("Deletion of aliases is not currently supported.")
+        }
+        guard let function = catalog.snapshot.function(named: reference.name) else {
+            throw LambdaFault.notFound("Function not found: \(arn(reference.name))")
+        }
+        guard let qualifier else {
             try catalog.deleteFunction(reference.name)
             return .empty(204)
         }
         guard qualifier != "$LATEST" else {
             throw LambdaFault.invalidParameter("$LATEST version cannot be deleted without deleting the function.")
         }
-        guard let number = Int(qualifier) else {
-            guard function.aliases[qualifier] == nil else {
-                throw LambdaFault.invalidParameter("Deletion of aliases is not currently supported.")
-            }
-            throw LambdaFault.notFound("Function not found: \(arn(reference.name, qualifier))")
-        }
         // Deleting what is not there is no error (recorded).
-        if function.versions[number] != nil { try catalog.deleteVersion(reference.name, number: number) }
+        if let number = Int(qualifier), function.versions[number] != nil {
+            try catalog.deleteVersion(reference.name, number: number)
+        }
         return .empty(204)
     }
 
     func listFunctions(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
-        let wantsAll = request.query["FunctionVersion"] == "ALL"
+        if let which = request.query["FunctionVersion"], which != "ALL" {
+            throw .validation(which, at: "functionVersion", .oneOf(["ALL"]))
+        }
+        let wantsAll = request.query["FunctionVersion"] != nil
         var all: [FunctionConfiguration] = []
         for function in catalog.snapshot.functions {
             all.append(
                 FunctionConfiguration(
                     function, function.latest, version: "$LATEST", arn: arn(function.name, wantsAll ? "$LATEST" : nil),
-                    isListed: true))
+                    phase: .listed))
             guard wantsAll else { continue }
             for (number, version) in function.versions.sorted(by: { $0.key < $1.key }) {
                 all.append(
                     FunctionConfiguration(
-                        function, version, version: String(number), arn: arn(function.name, String(number)), isListed: true))
+                        function, version, version: String(number), arn: arn(function.name, String(number)), phase: .listed))
             }
         }
-        let (page, next) = try page(all, request)
+        let (page, next) = try page(all, request) { "\($0.FunctionName):\(Self.sortable($0.Version))" }
         return try answer(200, FunctionList(Functions: page, NextMarker: next))
     }
 
@@ -221,24 +257,40 @@ extension LambdaControl {
         let function = try function(reference)
         var all = [
             FunctionConfiguration(
-                function, function.latest, version: "$LATEST", arn: arn(function.name, "$LATEST"), isListed: true)
+                function, function.latest, version: "$LATEST", arn: arn(function.name, "$LATEST"), phase: .listed)
         ]
         for (number, version) in function.versions.sorted(by: { $0.key < $1.key }) {
             all.append(
                 FunctionConfiguration(
-                    function, version, version: String(number), arn: arn(function.name, String(number)), isListed: true))
+                    function, version, version: String(number), arn: arn(function.name, String(number)), phase: .listed))
         }
-        let (page, next) = try page(all, request)
+        let (page, next) = try page(all, request) { Self.sortable($0.Version) }
         return try answer(200, VersionList(Versions: page, NextMarker: next))
     }
 
-    /// `MaxItems` from `Marker` on; the marker is the index of the next one.
-    private func page<T>(_ all: [T], _ request: ControlRequest) throws(LambdaFault) -> ([T], String?) {
-        let size = min(request.query["MaxItems"].flatMap { Int($0) } ?? 50, 50)
-        guard size >= 1 else { throw .validation("\(size)", at: "maxItems", "Member must have value greater than or equal to 1") }
-        let start = request.query["Marker"].flatMap { Int($0) } ?? 0
-        guard (0...all.count).contains(start) else { throw .invalidParameter("Invalid Marker") }
-        let end = min(all.count, start + size)
-        return (Array(all[start..<end]), end < all.count ? String(end) : nil)
+    /// Version numbers as text that sorts like them, `$LATEST` first.
+    private static func sortable(_ version: String) -> String {
+        version == "$LATEST" ? "" : String(repeating: "0", count: max(0, 20 - version.utf8.count)) + version
+    }
+
+    /// `MaxItems` behind `Marker`, in the order of `key`. The marker is the key of the last one shown, so that what is
+    /// made or deleted between two pages neither repeats nor hides another.
+    func page<T>(_ all: [T], _ request: ControlRequest, key: (T) -> String) throws(LambdaFault) -> ([T], String?) {
+        var size = 50
+        if let text = request.query["MaxItems"] {
+            guard let wanted = Int(text) else { throw .notJSON }
+            if let violation = Violation(wanted, at: "maxItems", within: 1...10_000) { throw .validation([violation]) }
+            size = min(size, wanted)
+        }
+        var after: String?
+        if let marker = request.query["Marker"] {
+            guard let decoded = Data(base64Encoded: marker) else { throw .invalidParameter("Invalid Marker") }
+            after = String(decoding: decoded, as: UTF8.self)
+        }
+        let ordered = all.map { (key: key($0), value: $0) }.sorted { $0.key < $1.key }
+        let rest = ordered.drop { row in after.map { row.key <= $0 } ?? false }
+        let page = rest.prefix(size)
+        let next = page.count < rest.count ? page.last.map { Data($0.key.utf8).base64EncodedString() } : nil
+        return (page.map(\.value), next)
     }
 }

@@ -14,23 +14,32 @@ extension LambdaControl {
 
     func createAlias(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
         let document = try decode(AliasDocument.self, request)
-        guard let name = document.Name else { throw LambdaFault.validation("null", at: "name", "Member must not be null") }
-        guard Int(name) == nil, !name.isEmpty, !name.contains("$") else {
-            throw LambdaFault.validation(name, at: "name", #"Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)"#)
+        guard let name = document.Name else { throw LambdaFault.validation(nil, at: "name", .present) }
+        guard name.utf8.count <= 128 else { throw LambdaFault.validation(name, at: "name", .lengthMax(128)) }
+        guard name.wholeMatch(of: /[a-zA-Z0-9\-_]+/) != nil, !name.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }) else {
+            throw LambdaFault.validation(name, at: "name", .pattern("(?!^[0-9]+$)([a-zA-Z0-9-_]+)"))
         }
+        try refuseWeights(document)
         let number = try version(document.FunctionVersion, reference)
         let (_, alias) = try catalog.moveAlias(
             name, of: reference.name, to: number, mustExist: false, description: document.Description)
         return try answer(201, AliasConfiguration(alias, arn: arn(reference.name)))
     }
 
+    /// What is not done must not be accepted in silence: all traffic would go to one version.
+    private func refuseWeights(_ document: AliasDocument) throws(LambdaFault) {
+        guard document.RoutingConfig?.AdditionalVersionWeights?.isEmpty != false else {
+            throw .invalidParameter("Hearth does not split an alias by weight yet: leave RoutingConfig out")
+        }
+    }
+
     private func version(_ text: String?, _ reference: FunctionReference) throws(LambdaFault) -> Int {
-        guard let text else { throw .validation("null", at: "functionVersion", "Member must not be null") }
+        guard let text else { throw .validation(nil, at: "functionVersion", .present) }
         guard text != "$LATEST" else {
             throw .invalidParameter("Hearth points aliases to published versions only: publish $LATEST first")
         }
         guard let number = Int(text) else {
-            throw .validation(text, at: "functionVersion", #"Member must satisfy regular expression pattern: (\$LATEST|[0-9]+)"#)
+            throw .validation(text, at: "functionVersion", .pattern(#"(\$LATEST(\.PUBLISHED)?|[0-9]+)"#))
         }
         return number
     }
@@ -41,14 +50,19 @@ extension LambdaControl {
         return try answer(200, AliasConfiguration(alias, arn: arn(reference.name)))
     }
 
-    func listAliases(_ reference: FunctionReference) throws(LambdaFault) -> ControlAnswer {
+    func listAliases(_ request: ControlRequest, _ reference: FunctionReference) throws(LambdaFault) -> ControlAnswer {
         let function = try function(reference)
+        let version = request.query["FunctionVersion"]
         let all = function.aliases.values.sorted { $0.name < $1.name }
-        return try answer(200, AliasList(Aliases: all.map { AliasConfiguration($0, arn: arn(reference.name)) }))
+            .filter { version == nil || version == String($0.version) }
+            .map { AliasConfiguration($0, arn: arn(reference.name)) }
+        let (page, next) = try page(all, request, key: \.Name)
+        return try answer(200, AliasList(Aliases: page, NextMarker: next))
     }
 
     func updateAlias(_ request: ControlRequest, _ reference: FunctionReference, _ name: String) throws -> ControlAnswer {
         let document = try decode(AliasDocument.self, request)
+        try refuseWeights(document)
         let function = try function(reference)
         guard let known = function.aliases[name] else {
             throw LambdaFault.notFound("Cannot find alias arn: \(arn(reference.name, name))")
@@ -68,15 +82,19 @@ extension LambdaControl {
 
     func putReserved(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
         let document = try decode(ReservedDocument.self, request)
-        guard let reserved = document.ReservedConcurrentExecutions else {
-            throw LambdaFault.validation("null", at: "reservedConcurrentExecutions", "Member must not be null")
-        }
-        guard reserved >= 0 else {
-            throw LambdaFault.validation(
-                "\(reserved)", at: "reservedConcurrentExecutions", "Member must have value greater than or equal to 0")
+        guard reference.qualifier == nil else {
+            throw LambdaFault.invalidParameter(
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. Please specify either a function name or an unqualified function ARN."
+            )
         }
         guard catalog.snapshot.function(named: reference.name) != nil else {
             throw LambdaFault.notFound("Function not found: \(arn(reference.name, "$LATEST"))")
+        }
+        guard let reserved = document.ReservedConcurrentExecutions else {
+            throw LambdaFault.validation(nil, at: "reservedConcurrentExecutions", .present)
+        }
+        guard reserved >= 0 else {
+            throw LambdaFault.validation("\(reserved)", at: "reservedConcurrentExecutions", .atLeast(0))
         }
         let others = catalog.snapshot.functions.reduce(0) { $0 + ($1.name == reference.name ? 0 : $1.reserved ?? 0) }
         guard concurrencyMax - others - reserved >= min(100, concurrencyMax / 10) else {
@@ -98,31 +116,28 @@ extension LambdaControl {
     }
 
     /// Provisioned concurrency stands on a version or an alias, and never on both names of one version.
-    private func provisionedQualifier(_ reference: FunctionReference) throws(LambdaFault) -> (FunctionEntry, String) {
-        let function = try function(reference)
-        guard let qualifier = reference.qualifier else {
-            throw .validation("null", at: "qualifier", "Member must not be null")
-        }
-        guard qualifier != "$LATEST" else {
-            throw .invalidParameter("Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
-        }
-        guard function.resolve(qualifier: qualifier) != nil else {
-            if Int(qualifier) == nil { throw .notFound("Cannot find alias arn: \(arn(function.name, qualifier))") }
-            throw .notFound("Function not found: \(arn(function.name, qualifier))")
+    private func provisionedQualifier(
+        _ reference: FunctionReference, onLatest: String = "The function resource provided must be an alias or a published version."
+    ) throws(LambdaFault) -> (FunctionEntry, String) {
+        guard let qualifier = reference.qualifier else { throw .validation(nil, at: "qualifier", .present) }
+        guard qualifier != "$LATEST" else { throw .invalidParameter(onLatest) }
+        guard let function = catalog.snapshot.function(named: reference.name), function.resolve(qualifier: qualifier) != nil else {
+            let arn = arn(reference.name, qualifier)
+            throw .notFound(Int(qualifier) == nil ? "Cannot find alias arn: \(arn)" : "Function not found: \(arn)")
         }
         return (function, qualifier)
     }
 
     func putProvisioned(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
-        let (function, qualifier) = try provisionedQualifier(reference)
         let document = try decode(ProvisionedDocument.self, request)
         guard let requested = document.ProvisionedConcurrentExecutions else {
-            throw LambdaFault.validation("null", at: "provisionedConcurrentExecutions", "Member must not be null")
+            throw LambdaFault.validation(nil, at: "provisionedConcurrentExecutions", .present)
         }
         guard requested >= 1 else {
-            throw LambdaFault.validation(
-                "\(requested)", at: "provisionedConcurrentExecutions", "Member must have value greater than or equal to 1")
+            throw LambdaFault.validation("\(requested)", at: "provisionedConcurrentExecutions", .atLeast(1))
         }
+        let (function, qualifier) = try provisionedQualifier(
+            reference, onLatest: "Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
         let row = function.resolve(qualifier: qualifier)?.version.rowID
         for other in function.provisioned.keys where other != qualifier {
             guard function.resolve(qualifier: other)?.version.rowID != row else {

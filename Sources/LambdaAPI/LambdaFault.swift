@@ -4,7 +4,8 @@ internal import Catalog
 struct LambdaFault: Error {
     let status: Int
     let type: String
-    let message: String
+    /// nil is written as null.
+    let message: String?
     /// Some errors write `Message`, most `message` (recorded).
     var capitalised = false
     /// ValidationException has no `Type`.
@@ -23,13 +24,19 @@ struct LambdaFault: Error {
         LambdaFault(status: 409, type: "ResourceConflictException", message: message)
     }
 
-    /// `N validation error(s) detected: Value 'v' at 'field' failed to satisfy constraint: Member must …`
-    static func validation(_ value: String, at field: String, _ constraint: String) -> LambdaFault {
-        LambdaFault(
+    /// Another account's function: AWS says nothing more (recorded: `{"Message":null}`).
+    static let accessDenied = LambdaFault(
+        status: 403, type: "AccessDeniedException", message: nil, capitalised: true, hasType: false)
+
+    static func validation(_ violations: [Violation]) -> LambdaFault {
+        let head = violations.count == 1 ? "1 validation error" : "\(violations.count) validation errors"
+        return LambdaFault(
             status: 400, type: "ValidationException",
-            message:
-                "1 validation error detected: Value '\(value)' at '\(field)' failed to satisfy constraint: \(constraint)",
-            hasType: false)
+            message: "\(head) detected: \(violations.map(\.description).joined(separator: "; "))", hasType: false)
+    }
+
+    static func validation(_ value: String?, at field: String, _ constraint: Violation.Constraint) -> LambdaFault {
+        validation([Violation(value, at: field, constraint)])
     }
 
     static let notJSON = LambdaFault(
@@ -62,7 +69,7 @@ struct LambdaFault: Error {
     }
 
     init(
-        status: Int, type: String, message: String, capitalised: Bool = false, hasType: Bool = true,
+        status: Int, type: String, message: String?, capitalised: Bool = false, hasType: Bool = true,
         extra: [String: String] = [:]
     ) {
         self.status = status
@@ -73,10 +80,59 @@ struct LambdaFault: Error {
         self.extra = extra
     }
 
-    var body: [String: String] {
-        var body = extra
-        body[capitalised ? "Message" : "message"] = message
+    var body: [String: String?] {
+        var body: [String: String?] = extra
+        body[capitalised ? "Message" : "message"] = .some(message)
         if hasType { body["Type"] = status >= 500 ? "Service" : "User" }
         return body
+    }
+}
+
+/// One field of a request that breaks a rule of the API's model:
+/// `Value 'v' at 'field' failed to satisfy constraint: Member must …`
+struct Violation: CustomStringConvertible, Sendable {
+    enum Constraint: Sendable {
+        case present
+        case lengthMax(Int)
+        case atLeast(Int)
+        case atMost(Int)
+        case pattern(String)
+        case oneOf([String])
+        /// Each element of a list.
+        case eachOneOf([String])
+
+        var text: String {
+            switch self {
+            case .present: "Member must not be null"
+            case .lengthMax(let length): "Member must have length less than or equal to \(length)"
+            case .atLeast(let least): "Member must have value greater than or equal to \(least)"
+            case .atMost(let most): "Member must have value less than or equal to \(most)"
+            case .pattern(let pattern): "Member must satisfy regular expression pattern: \(pattern)"
+            case .oneOf(let words): "Member must satisfy enum value set: [\(words.joined(separator: ", "))]"
+            case .eachOneOf(let words):
+                "Member must satisfy constraint: [Member must satisfy enum value set: [\(words.joined(separator: ", "))], Member must not be null]"
+            }
+        }
+    }
+
+    let value: String?
+    let field: String
+    let constraint: Constraint
+
+    init(_ value: String?, at field: String, _ constraint: Constraint) {
+        self.value = value
+        self.field = field
+        self.constraint = constraint
+    }
+
+    /// A number outside of its bounds.
+    init?(_ value: Int, at field: String, within bounds: ClosedRange<Int>) {
+        guard !bounds.contains(value) else { return nil }
+        self.init(
+            String(value), at: field, value < bounds.lowerBound ? .atLeast(bounds.lowerBound) : .atMost(bounds.upperBound))
+    }
+
+    var description: String {
+        "Value \(value.map { "'\($0)'" } ?? "null") at '\(field)' failed to satisfy constraint: \(constraint.text)"
     }
 }

@@ -48,6 +48,20 @@ package final class LambdaService: HTTPService {
         isInvoke(request) ? Limits.eventBytesMax : Limits.controlBodyBytesMax
     }
 
+    /// In AWS's words; the signature cannot be verified without the body.
+    package func refuseTooLarge(_ request: HTTPRequest) {
+        let fault =
+            isInvoke(request)
+            ? LambdaFault(
+                status: 413, type: "RequestTooLargeException",
+                message: "Request must be smaller than \(Limits.eventBytesMax) bytes for the InvokeFunction operation")
+            : LambdaFault(
+                status: 413, type: "RequestEntityTooLargeException",
+                message: "Request must be smaller than \(Limits.controlBodyBytesMax) bytes for the CreateFunction operation",
+                hasType: false)
+        Self.send(fault, invoker.makeRequestID(), on: request.connection)
+    }
+
     /// The request's signature has been verified.
     package func handle(_ request: HTTPRequest) {
         if request.head.method == .post, let name = invokeName(request.path) { return invoke(request, name) }
@@ -66,7 +80,7 @@ package final class LambdaService: HTTPService {
         }
         let call = ControlRequest(
             method: request.text(request.head.methodRange), path: path, query: query, body: Array(request.body),
-            epochMilliseconds: Int64(Loop.epochMilliseconds))
+            host: request.header(.host).map { String(decoding: $0, as: UTF8.self) } ?? "", epochMilliseconds: Int64(Loop.epochMilliseconds))
         run(call, on: request.connection)
     }
 
@@ -145,7 +159,7 @@ package final class LambdaService: HTTPService {
             if index > 0 { body.append(",") }
             body.append(jsonString: pair.key)
             body.append(":")
-            body.append(jsonString: pair.value)
+            if let value = pair.value { body.append(jsonString: value) } else { body.append("null") }
         }
         body.append("}")
         connection.end(body.bytes)
@@ -176,7 +190,7 @@ package final class LambdaService: HTTPService {
                     status: 501, type: "UnsupportedOperationException",
                     message: "Hearth has no durable queue for Event invocations yet: use RequestResponse", hasType: false)
             default:
-                throw .validation(type, at: "invocationType", "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
+                throw .validation(type, at: "invocationType", .oneOf(["Event", "RequestResponse", "DryRun"]))
             }
         } catch {
             Self.send(error, id, on: request.connection)
@@ -191,7 +205,7 @@ package final class LambdaService: HTTPService {
         }
         let text = String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         let reference = try FunctionReference(
-            text, queryQualifier: qualifier, region: control.region, accountID: control.accountID)
+            text, queryQualifier: qualifier, form: .namespaced, region: control.region, accountID: control.accountID)
         let shown = control.arn(reference.name, reference.qualifier ?? "$LATEST")
         guard let function = invoker.snapshot.function(named: reference.name),
             let resolution = function.resolve(qualifier: reference.qualifier)

@@ -12,7 +12,8 @@ internal import UV
 ///  1. At most one request is being answered; bytes of later ones wait in `input` (bounded) until it is done.
 ///  2. Answers of requests that came in one read leave in one write.
 ///  3. After a framing error nothing more of the connection is parsed.
-///  4. `service.handle` runs once per request, and one answer is written per call.
+///  4. No request is taken up while more than `Limits.unsentBytesMax` of earlier answers wait for the other side.
+///  5. `service.handle` runs once per request, and one answer is written per call.
 ///
 /// Thread rule: the loop's thread.
 package final class HTTPConnection {
@@ -34,6 +35,10 @@ package final class HTTPConnection {
     private var requestBytes = 0
     private var bodyMax = 0
     private var isProcessing = false
+    /// Requests wait in `input` because of invariant 4.
+    private var isHeldBack = false
+    /// What was unsent when the deadline was set: less than that is progress.
+    private var unsentBefore = 0
     private var keepsAlive = true
     private var answersHead = false
     private var speaksHTTP10 = false
@@ -51,7 +56,7 @@ package final class HTTPConnection {
         self.listener = listener
         self.index = index
         parser = HTTPRequestParser(limits: listener.limits)
-        deadline = listener.tick + listener.timeouts.head
+        deadline = listener.deadline(after: listener.timeouts.head)
     }
 
     func start() {
@@ -74,6 +79,7 @@ package final class HTTPConnection {
             input.append(bytes)
             if input.count > listener.limits.headBytesMax { stream.stopReading() }
             return
+        case .head where isHeldBack: return input.append(bytes)
         case .head, .body: break
         }
         isProcessing = true
@@ -89,7 +95,22 @@ package final class HTTPConnection {
         }
         isProcessing = false
         flush()
+        goOn()
     }
+
+    /// Takes up what was held back, as far as the other side has made room for its answers.
+    private func goOn() {
+        while isHeldBack, state == .head, !isBackedUp {
+            isHeldBack = false
+            isProcessing = true
+            processInput()
+            isProcessing = false
+            flush()
+        }
+        if isHeldBack { stream.stopReading() } else if state == .head || state == .body { stream.startReading() }
+    }
+
+    private var isBackedUp: Bool { queuedBytes > Limits.unsentBytesMax }
 
     private func processInput() {
         let used = process(input.bytes)
@@ -100,11 +121,15 @@ package final class HTTPConnection {
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
         var used = 0
         while used < bytes.count, state == .head || state == .body {
+            if state == .head, isBackedUp {
+                isHeldBack = true
+                break
+            }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
             do throws(HTTPError) {
                 guard try takeRequest(rest) else { break }
             } catch {
-                refuse(error)
+                refuse(error, rest)
                 return bytes.count
             }
             used += requestBytes
@@ -112,7 +137,7 @@ package final class HTTPConnection {
         // A head that trickles in keeps the deadline that its first byte set.
         if state == .head, used > 0 || input.isEmpty {
             let isPartial = used < bytes.count
-            deadline = listener.tick + (isPartial ? listener.timeouts.head : listener.timeouts.keepAlive)
+            deadline = listener.deadline(after: isPartial ? listener.timeouts.head : listener.timeouts.keepAlive)
         }
         return used
     }
@@ -159,7 +184,7 @@ package final class HTTPConnection {
     }
 
     private func waitForBody() -> Bool {
-        deadline = listener.tick + listener.timeouts.body
+        deadline = listener.deadline(after: listener.timeouts.body)
         return false
     }
 
@@ -182,10 +207,13 @@ package final class HTTPConnection {
         listener.service.handle(HTTPRequest(connection: self, head: parser, bytes: bytes, body: body))
     }
 
-    private func refuse(_ error: HTTPError) {
+    private func refuse(_ error: HTTPError, _ bytes: UnsafeRawBufferPointer) {
+        let hasHead = state == .body
         state = .answering
         keepsAlive = false
-        respond(error.status, text: error.reason)
+        guard hasHead, error == .bodyTooLarge else { return respond(error.status, text: error.reason) }
+        let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+        listener.service.refuseTooLarge(HTTPRequest(connection: self, head: parser, bytes: bytes, body: empty))
     }
 
     // MARK: Answers
@@ -269,7 +297,7 @@ package final class HTTPConnection {
             return
         }
         state = .head
-        deadline = listener.tick + listener.timeouts.keepAlive
+        deadline = listener.deadline(after: listener.timeouts.keepAlive)
         // Inside `receive` its loop goes on with the next request; an answer that came later has to start it again.
         guard !isProcessing else { return }
         if !input.isEmpty {
@@ -279,16 +307,20 @@ package final class HTTPConnection {
             isProcessing = false
         }
         flush()
-        if state == .head || state == .body { stream.startReading() }
+        goOn()
     }
 
     private func flush() {
-        guard !output.isEmpty else { return }
-        stream.write(output.bytes)
-        output.clear()
-        if stream.queuedBytes > 0, deadline == .max || state == .head {
-            deadline = listener.tick + listener.timeouts.write
+        if !output.isEmpty {
+            stream.write(output.bytes)
+            output.clear()
         }
+        if stream.queuedBytes > 0, deadline == .max || state == .head { awaitReader() }
+    }
+
+    private func awaitReader() {
+        unsentBefore = stream.queuedBytes
+        deadline = listener.deadline(after: listener.timeouts.write)
     }
 
     // MARK: Ends
@@ -296,10 +328,15 @@ package final class HTTPConnection {
     func closeWhenAnswered() {
         closesWhenAnswered = true
         keepsAlive = false
-        if state == .head, input.isEmpty { close() }
+        guard state == .head, input.isEmpty else { return }
+        if stream.queuedBytes > 0 { linger() } else { close() }
     }
 
     func timedOut() {
+        if stream.queuedBytes > 0 {
+            // A reader may be slow as long as it reads.
+            return stream.queuedBytes < unsentBefore ? awaitReader() : close()
+        }
         switch state {
         case .head where !input.isEmpty, .body:
             state = .answering
@@ -314,9 +351,13 @@ package final class HTTPConnection {
     private func linger() {
         guard state != .closed else { return }
         state = .lingering
-        deadline = listener.tick + listener.timeouts.linger
-        if stream.queuedBytes == 0 { stream.finishWriting() }
+        if stream.queuedBytes > 0 { awaitReader() } else { finishLingering() }
         stream.startReading()
+    }
+
+    private func finishLingering() {
+        stream.finishWriting()
+        deadline = listener.deadline(after: listener.timeouts.linger)
     }
 
     package func close() {
@@ -337,8 +378,10 @@ extension HTTPConnection: StreamDelegate {
 
     package func drained() {
         switch state {
-        case .lingering: stream.finishWriting()
-        case .head: deadline = listener.tick + listener.timeouts.keepAlive
+        case .lingering: finishLingering()
+        case .head:
+            deadline = listener.deadline(after: listener.timeouts.keepAlive)
+            goOn()
         default: if state == .answering { deadline = .max }
         }
     }

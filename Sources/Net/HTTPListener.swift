@@ -85,6 +85,9 @@ package final class HTTPListener {
         for connection in connections where connection.deadline <= tick { connection.timedOut() }
     }
 
+    /// The tick at which at least `seconds` have passed: the current second has begun already.
+    func deadline(after seconds: UInt64) -> UInt64 { tick + seconds + 1 }
+
     /// Takes no more connections and closes each once its answer is out; `onEmpty` runs when none is left.
     package func drain(_ onEmpty: @escaping () -> Void) {
         isDraining = true

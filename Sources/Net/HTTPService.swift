@@ -6,10 +6,20 @@ package protocol HTTPService: AnyObject {
     /// How large the body of this request may be, in bytes; asked when the head is complete. More is answered 413.
     func bodyBytesMax(_ request: HTTPRequest) -> Int
 
+    /// Answers a request whose body is larger than that, with 413; the connection ends with it.
+    func refuseTooLarge(_ request: HTTPRequest)
+
     /// Answers `request`: exactly one answer, now or later, through `request.connection`.
     ///
     /// The request's bytes are gone when this returns: what is needed later must be copied.
     func handle(_ request: HTTPRequest)
+}
+
+extension HTTPService {
+    package func refuseTooLarge(_ request: HTTPRequest) {
+        let error = HTTPError.bodyTooLarge
+        request.connection.respond(error.status, text: error.reason)
+    }
 }
 
 /// A complete request; its bytes are valid only while `handle` runs.

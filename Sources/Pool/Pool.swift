@@ -30,6 +30,8 @@ package struct Pool {
         var generation: UInt32 = 0
         var isProvisioned = false
         var hasServed = false
+        /// It serves no more once it is free.
+        var isSpent = false
         /// When it came into its state.
         var since = Moment.zero
         var call = CallID(0)
@@ -133,6 +135,12 @@ package struct Pool {
         move(slot, to: .responded, at: now)
     }
 
+    /// It is to take no more calls: told before `finish`, or before `free`.
+    package mutating func retire(_ worker: WorkerID) {
+        guard let slot = slot(worker), slots[slot].state == .busy || slots[slot].state == .responded else { return }
+        slots[slot].isSpent = true
+    }
+
     /// It asks for the next call.
     package mutating func free(_ worker: WorkerID, at now: Moment, into actions: inout [PoolAction]) {
         defer { checkInvariants() }
@@ -142,6 +150,7 @@ package struct Pool {
 
     private mutating func becomeIdle(_ slot: Int, at now: Moment, into actions: inout [PoolAction]) {
         move(slot, to: .idle, at: now)
+        if slots[slot].isSpent { return replace(slot, at: now, into: &actions) }
         let isProvisioned = slots[slot].isProvisioned
         let isSurplus = isProvisioned && provisionedAlive > settings.provisioned
         // A bound that has fallen is kept even if calls never stop waiting.
@@ -155,6 +164,14 @@ package struct Pool {
         if isProvisioned { return idleProvisioned.append(slot) }
         idleOnDemand.append(slot)
         if provisionedAlive < settings.provisioned { keepProvisioned(at: now, into: &actions) }
+    }
+
+    /// Stops a worker that has served enough; another takes its place if somebody waits or it was provisioned.
+    private mutating func replace(_ slot: Int, at now: Moment, into actions: inout [PoolAction]) {
+        stop(slot, at: now, into: &actions)
+        lastEnd = .recycled
+        keepProvisioned(at: now, into: &actions)
+        startIfItPays(at: now, into: &actions)
     }
 
     /// The process is gone, in whatever state it was.
@@ -264,6 +281,7 @@ package struct Pool {
         }
         slots[slot].isProvisioned = provisioned
         slots[slot].hasServed = false
+        slots[slot].isSpent = false
         move(slot, to: .starting, at: now)
         lastEnd = nil
         actions.append(.start(id(of: slot), provisioned: provisioned, reason))

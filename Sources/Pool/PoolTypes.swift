@@ -40,6 +40,8 @@ package enum StartReason: String, CaseIterable, Sendable {
     case evicted
     /// The init before it failed.
     case initFailed = "init_failed"
+    /// The worker before it had served enough (`RecycleRule`).
+    case recycled
 }
 
 package enum RefuseReason: Sendable { case queueFull, waitedTooLong, initFailed }

@@ -12,8 +12,6 @@ final class FrameWorker: Worker {
     private var fromWorker: Pipe?
     /// The beginning of a frame whose end has not come yet.
     private let partial = ByteBuffer()
-    /// Of a forked worker: when its zygote came to be.
-    var zygoteTimes: StartTimes?
     /// Bytes of an answer beyond the limit that are still to be thrown away.
     private var discarding = 0
 

@@ -30,6 +30,8 @@ package enum BundledClient: Sendable {
             [
                 ("hearth_worker.py", PackageResources.hearth_worker_py),
                 ("hearth_zygote.py", PackageResources.hearth_zygote_py),
+                ("snapstart/sitecustomize.py", PackageResources.sitecustomize_py),
+                ("snapstart/hearth_zygote.py", PackageResources.hearth_zygote_py),
             ]
         case .node: [("worker.cjs", PackageResources.worker_cjs)]
         }
@@ -38,6 +40,7 @@ package enum BundledClient: Sendable {
     /// Writes the client into `directory` unless it is there, byte for byte; returns its script's name.
     package func install(in directory: String) throws -> String {
         mkdir(directory, 0o755)
+        mkdir(directory + "/snapstart", 0o755)
         for file in files { try write(file.bytes, to: "\(directory)/\(file.name)") }
         return files[0].name
     }

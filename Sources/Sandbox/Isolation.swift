@@ -103,6 +103,38 @@ package struct Isolation: Sendable {
         return parts.count == 3 && parts[2] >= 0xFFFF_FFFF
     }
 
+    /// What each wall is here, for `hearth doctor`: a name, whether it stands, and what it means or how to get it.
+    package var walls: [(name: String, stands: Bool, sentence: String)] {
+        [
+            (
+                "namespaces", hasNamespaces,
+                hasNamespaces
+                    ? "each function sees its own files, processes and System V objects"
+                    : problem ?? "functions see the machine as the server does"
+            ),
+            (
+                "users", hasUsers || (hasNamespaces && !isRoot),
+                hasUsers
+                    ? "each function is a user of its own"
+                    : "functions run as the server's user: run the server as root for a user each"
+            ),
+            (
+                "private /tmp", hasPrivateTmp,
+                hasPrivateTmp ? "each worker has a /tmp of its own, with a size limit" : problem ?? "workers share /tmp"
+            ),
+            (
+                "system calls", hasNamespaces,
+                hasNamespaces
+                    ? "calls that change the machine or reach into other processes are refused (seccomp)"
+                    : "not filtered: they are filtered in sandboxes only"
+            ),
+            (
+                "Landlock", false,
+                "not used: the sandbox's own root shows no more than Landlock would leave"
+            ),
+        ]
+    }
+
     /// Runs a program in a sandbox to its end; nil when it went well, else what did not.
     private func tryProgram(_ path: String) -> String? {
         let recipe = WorkerRecipe(

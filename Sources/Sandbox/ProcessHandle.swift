@@ -51,7 +51,12 @@ final class ProcessHandle {
     }
 
     /// The program's own process: hearth-init's first child, or the process itself.
-    var program: pid_t { status >= 0 ? children.first ?? pid : pid }
+    var program: pid_t {
+        if status < 0 { return pid }
+        if knownProgram <= 1 { knownProgram = children.first ?? -1 }
+        return knownProgram
+    }
+    private var knownProgram: pid_t = -1
 
     /// Children of the process now.
     var children: [pid_t] {
@@ -151,6 +156,10 @@ final class ProcessHandle {
 
     /// Kills what an ended process left behind in its group.
     func killGroup() { hearth_kill_group(pid, SIGKILL) }
+
+    /// Stops the program and its group, or lets them run on.
+    func freeze() { if program > 1 { Glibc.kill(-program, SIGSTOP) } }
+    func thaw() { if program > 1 { Glibc.kill(-program, SIGCONT) } }
 
     /// Asks the program to end; hearth-init passes the signal on.
     func terminate() { if status >= 0 { hearth_signal(pidfd, SIGTERM) } else if pid > 1 { Glibc.kill(-pid, SIGTERM) } }

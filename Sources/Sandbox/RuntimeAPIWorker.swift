@@ -78,9 +78,14 @@ final class RuntimeAPIWorker: Worker {
             return deliver(message, on: connection)
         case .started:
             let now = loop.now
-            times.runtimeUp = times.spawned
-            times.importBegan = times.spawned
-            times.importEnded = now
+            if let zygoteTimes {
+                // Its first instruction is not told: the fork is counted from the order.
+                times.begin(forkedAt: max(times.ordered, zygoteTimes.ready), from: zygoteTimes)
+            } else {
+                times.runtimeUp = times.spawned
+                times.importBegan = times.spawned
+                times.importEnded = now
+            }
             times.ready = now
             park(connection)
             state = .ready
@@ -227,7 +232,7 @@ private final class RuntimeAPI: HTTPService {
             id.withUTF8 {
                 worker.answered(parts[4] == "error" ? .error : .result, id: UnsafeRawBufferPointer($0), request)
             }
-        case (.post, "init", 4) where parts[3] == "error":
+        case (.post, "init", 4) where parts[3] == "error", (.post, "restore", 4) where parts[3] == "error":
             worker.initFailed(request)
         default:
             worker.refuse(request.connection, 404, "NotFound", "There is no such call")

@@ -114,6 +114,8 @@ package class Worker {
     /// Held until the exit: a weak reference would make every retain of it slow.
     private(set) var owner: (any WorkerOwner)?
     package var times = StartTimes()
+    /// Of a forked worker: when its zygote came to be.
+    var zygoteTimes: StartTimes?
     /// Highest resident memory so far, in KiB; 0 = unknown.
     package var peakKiB: UInt32 = 0
     /// nil before the process is known, and after its end.
@@ -177,12 +179,42 @@ package class Worker {
         if isDoomed { process.kill() }
     }
 
+    /// Stopped by the kernel, with its group, until it is needed.
+    package private(set) var isFrozen = false
+
+    /// Stops an idle worker: what it does in the background waits until the next invocation.
+    package func freeze() {
+        guard !hasExited, !isFrozen, let process else { return }
+        isFrozen = true
+        process.freeze()
+    }
+
+    package func thaw() {
+        guard isFrozen else { return }
+        isFrozen = false
+        process?.thaw()
+    }
+
+    /// Resident memory now, in KiB (`statm`, proc(5)); 0 = unknown.
+    package var residentKiB: Int {
+        let file = open("/proc/\(process?.program ?? -1)/statm", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return 0 }
+        defer { Glibc.close(file) }
+        return withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { room in
+            let count = read(file, room.baseAddress, room.count - 1)
+            guard count > 0 else { return 0 }
+            let text = String(decoding: UnsafeRawBufferPointer(rebasing: room[..<count]), as: UTF8.self)
+            return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * Int(getpagesize()) / 1024
+        }
+    }
+
     /// Reports what the process has written up to now.
     package func drainLog() { log?.drainNow() }
 
     /// Ends the process: asks, and after the grace kills.
     package func stop(grace: Span = Limits.killGrace) {
         guard !hasExited, killTimer == nil else { return }
+        thaw()
         requestStop()
         guard let timer = try? Timer(loop: loop) else { return kill() }
         killTimer = timer

@@ -1,6 +1,8 @@
 package import Base
 internal import CSandbox
 internal import Glibc
+internal import HTTP
+internal import Net
 package import UV
 
 /// What a zygote tells the pool that it belongs to. Called on the loop's thread.
@@ -47,7 +49,10 @@ package final class Zygote {
     private var control: CInt = -1
     private var controlWatch: Poll?
     private var log: Pipe?
-    private var children: [UInt32: FrameWorker] = [:]
+    private var children: [UInt32: Worker] = [:]
+    private let workerProtocol: WorkerProtocol
+    /// What a client of the Runtime API says before it is forked goes here.
+    private var initAPI: HTTPListener?
 
     package var isReady: Bool { phase == .ready }
     package var pid: Int32 { process?.program ?? -1 }
@@ -57,6 +62,7 @@ package final class Zygote {
         self.loop = loop
         self.owner = owner
         isSandboxed = recipe.isolation != nil
+        workerProtocol = recipe.workerProtocol
         times.ordered = loop.now
         var theirs: CInt = -1
         var readEnd: CInt = -1
@@ -69,11 +75,22 @@ package final class Zygote {
             Glibc.close(writeEnd)
         }
         let log = try Pipe(loop: loop, descriptor: readEnd)
+        var environment = recipe.environment + ["HEARTH_ZYGOTE=1"]
         do {
+            if recipe.workerProtocol == .runtimeAPI {
+                let api = try HTTPListener(
+                    loop: loop, host: "127.0.0.1", port: 0, service: InitAPI(zygote: self),
+                    admits: { [weak self] in self?.isOwn($0) ?? false })
+                initAPI = api
+                environment += [
+                    "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
+                    "AWS_LAMBDA_RUNTIME_API=\(api.address.host):\(api.address.port)",
+                ]
+            }
             process = try recipe.spawn(
-                environment: recipe.environment + ["HEARTH_ZYGOTE=1"], descriptors: [-1, writeEnd, writeEnd, theirs],
-                isZygote: true)
+                environment: environment, descriptors: [-1, writeEnd, writeEnd, theirs], isZygote: true)
         } catch {
+            initAPI?.close()
             log.close()
             throw error
         }
@@ -94,16 +111,26 @@ package final class Zygote {
         tag: UInt32, ordered: Moment, provisioned: Bool, logStream: String, owner: any WorkerOwner
     ) throws -> Worker? {
         guard phase == .ready else { return nil }
-        let worker = FrameWorker(tag: tag, loop: loop, owner: owner)
-        worker.times.ordered = ordered
-        worker.zygoteTimes = times
         var order: [UInt8] = []
         withUnsafeBytes(of: tag.littleEndian) { order.append(contentsOf: $0) }
         order.append(provisioned ? 1 : 0)
+        withUnsafeBytes(of: UInt16(logStream.utf8.count).littleEndian) { order.append(contentsOf: $0) }
         order.append(contentsOf: logStream.utf8)
+        let worker: Worker
+        switch workerProtocol {
+        case .frames: worker = FrameWorker(tag: tag, loop: loop, owner: owner)
+        case .runtimeAPI:
+            let api = RuntimeAPIWorker(tag: tag, loop: loop, owner: owner)
+            try api.listen()
+            order.append(contentsOf: api.address.utf8)
+            worker = api
+        }
+        worker.times.ordered = ordered
+        worker.zygoteTimes = times
         do {
             try worker.begin { log, ends in
-                guard hearth_send_packet(control, order, order.count, ends + [log], 3) == 0 else {
+                let given = ends + [log]
+                guard hearth_send_packet(control, order, order.count, given, Int32(given.count)) == 0 else {
                     throw SpawnFailure(program: "worker", step: "order a fork", code: errno)
                 }
             }
@@ -192,6 +219,7 @@ package final class Zygote {
         times.importEnded = min(max(moment(16), times.importBegan), now)
         times.ready = now
         phase = .ready
+        closeInitAPI()
         owner?.zygoteReady(self)
     }
 
@@ -205,6 +233,30 @@ package final class Zygote {
         try? worker.adopt(handle, watches: false)
     }
 
+    private func closeInitAPI() {
+        initAPI?.close()
+        initAPI = nil
+    }
+
+    /// The client reported that the function's init failed.
+    fileprivate func initFailed(_ error: UnsafeRawBufferPointer) {
+        guard phase == .starting else { return }
+        drainLog()
+        owner?.zygoteInitFailed(self, error: error)
+    }
+
+    /// The client went on to what only a worker does: it is none that can be forked.
+    fileprivate func cannotFork(_ reason: String) {
+        guard phase == .starting else { return }
+        owner?.zygoteRefuses(self, reason: reason)
+        process?.kill()
+    }
+
+    private func isOwn(_ connection: TCP) -> Bool {
+        guard let pid = process?.pid else { return false }
+        return connection.withDescriptor { hearth_peer_is_of_group($0, pid) } != 0
+    }
+
     private func drainLog() { log?.drainNow() }
 
     fileprivate func wrote(_ bytes: UnsafeRawBufferPointer) { owner?.zygoteWrote(self, bytes) }
@@ -212,6 +264,7 @@ package final class Zygote {
     private func exited(_ exit: WorkerExit) {
         receive()
         phase = .gone
+        closeInitAPI()
         drainLog()
         log?.close()
         log = nil
@@ -247,4 +300,26 @@ private final class ZygoteLog: StreamDelegate {
     func received(_ bytes: UnsafeRawBufferPointer) { zygote.wrote(bytes) }
     func ended(error: CInt) {}
     func drained() {}
+}
+
+/// The Runtime API of a zygote: it takes the error of an init, and tells by all else that the client does not fork.
+private final class InitAPI: HTTPService {
+    private weak var zygote: Zygote?
+
+    init(zygote: Zygote) { self.zygote = zygote }
+
+    func bodyBytesMax(_ request: HTTPRequest) -> Int { 64 * 1024 }
+
+    func handle(_ request: HTTPRequest) {
+        let path = request.text(request.head.path)
+        let body: StaticString = #"{"status":"OK"}"#
+        if path.hasSuffix("/runtime/init/error") {
+            request.connection.respond(
+                202, type: "application/json", UnsafeRawBufferPointer(start: body.utf8Start, count: body.utf8CodeUnitCount))
+            zygote?.initFailed(request.body)
+        } else {
+            request.connection.respond(404, text: "there is no such call before the fork\n")
+            zygote?.cannotFork("its client is not awslambdaric for Python, and no other is known to fork")
+        }
+    }
 }

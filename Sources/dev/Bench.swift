@@ -10,7 +10,7 @@ protocol Bench: Sendable {
 }
 
 /// All benchmarks, in the order in which they run.
-let benches: [any Bench] = [HealthzBench(), InvokeBench(), IdleBench()]
+let benches: [any Bench] = [HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench()]
 
 /// A measured number with what it is held to.
 struct Figure {
@@ -20,6 +20,8 @@ struct Figure {
         /// Of the peer's number in the same run.
         case atMostTimes(Double)
         case atLeastTimes(Double)
+        /// Only shown, to explain the others.
+        case none
     }
 
     /// As in `invoke: CPU per request`.
@@ -32,12 +34,13 @@ struct Figure {
 
     var ratio: Double? { peer?.value.map { $0 > 0 ? hearth / $0 : .infinity } }
 
-    /// nil: nothing to compare with.
+    /// nil: nothing to compare with, or no goal.
     var isMet: Bool? {
         switch goal {
         case .atMost(let bound): hearth <= bound
         case .atMostTimes(let factor): ratio.map { $0 <= factor }
         case .atLeastTimes(let factor): ratio.map { $0 >= factor }
+        case .none: nil
         }
     }
 
@@ -46,13 +49,14 @@ struct Figure {
         case .atMost(let bound): "≤ \(number(bound)) \(unit)"
         case .atMostTimes(let factor): "≤ \(number(factor)) ×"
         case .atLeastTimes(let factor): "≥ \(number(factor)) ×"
+        case .none: "–"
         }
     }
 }
 
 /// Three significant digits, without an exponent.
 func number(_ value: Double) -> String {
-    let digits = value >= 100 ? 0 : value >= 10 ? 1 : 2
+    let digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 || value == 0 ? 2 : 3
     let text = String(format: "%.\(digits)f", value)
     // "2.00" reads as if it had been measured to that digit.
     return text.contains(".") && value == value.rounded() ? String(text.prefix { $0 != "." }) : text

@@ -18,6 +18,7 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Rounds per figure.") var rounds = 3
     @Option(help: "Seconds of load per round and server.") var seconds = 3.0
     @Option(help: "Seconds to wait, at the most, for a machine that is quiet.") var patience = 60.0
+    @Option(help: "Functions of the density benchmark.") var functions = 1000
     @Flag(help: "Print JSON.") var json = false
     @Flag(help: "Exit with status 1 when a goal is missed.") var check = false
 
@@ -25,14 +26,16 @@ struct BenchCommand: ParsableCommand {
         for name in names where !benches.contains(where: { $0.name == name }) {
             throw ValidationError("there is no benchmark \(name): choose from \(benches.map(\.name).joined(separator: ", "))")
         }
-        guard rounds > 0, seconds > 0 else { throw ValidationError("rounds and seconds must be more than 0") }
+        guard rounds > 0, seconds > 0, functions > 0 else {
+            throw ValidationError("rounds, seconds and functions must be more than 0")
+        }
     }
 
     func run() throws {
         #if DEBUG
             throw Failure("a debug build measures nothing: swift run -c release dev bench")
         #else
-            let setting = try BenchSetting(rounds: rounds, seconds: seconds, patience: patience)
+            let setting = try BenchSetting(rounds: rounds, seconds: seconds, patience: patience, functions: functions)
             defer { setting.remove() }
             setting.explainMissingPeers()
             var figures: [Figure] = []

@@ -9,6 +9,8 @@ struct APIClient: Sendable {
     let endpoint: String
     let credentials: Credentials
     let region: String
+    /// Where the address was found, for messages.
+    var source = ""
 
     struct Response {
         let status: Int
@@ -41,7 +43,11 @@ struct APIClient: Sendable {
         for header in all + signed { head += "\(header.name): \(header.value)\r\n" }
         head += "content-length: \(body.count)\r\nconnection: close\r\n\r\n"
         try send(Array(head.utf8) + body, socket)
-        return try receive(socket, onBody)
+        let response = try receive(socket, onBody)
+        if response.headers["x-amzn-errortype"] == "UnrecognizedClientException" {
+            throw Failure("the server at \(endpoint), which \(source) names, does not know these credentials: it is another Hearth")
+        }
+        return response
     }
 
     private func connect() throws -> CInt {
@@ -58,7 +64,8 @@ struct APIClient: Sendable {
         guard socket >= 0, Foundation.connect(socket, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0 else {
             let why = String(cString: strerror(errno))
             close(socket)
-            throw Failure("no Hearth answers at \(endpoint) (\(why)): start one with hearth serve")
+            let named = source.isEmpty ? "" : ", which \(source) names"
+            throw Failure("no Hearth answers at \(endpoint)\(named) (\(why)): start one with hearth serve")
         }
         return socket
     }

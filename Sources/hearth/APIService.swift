@@ -28,6 +28,10 @@ final class APIService: HTTPService {
         isAdmin(request.path) ? admin.bodyBytesMax(request) : lambda.bodyBytesMax(request)
     }
 
+    func refuseTooLarge(_ request: HTTPRequest) {
+        if isAdmin(request.path) { admin.refuseTooLarge(request) } else { lambda.refuseTooLarge(request) }
+    }
+
     func handle(_ request: HTTPRequest) {
         let isAdmin = isAdmin(request.path)
         if isAdmin, AdminService.isOpen(request.path) { return admin.handle(request) }

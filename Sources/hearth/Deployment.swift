@@ -45,13 +45,16 @@ struct Deployment {
         guard let version = (object(published)["Version"] as? String).flatMap({ Int($0) }) else {
             throw Failure("the API published no version of \(name)")
         }
-        try setReserved(manifest.reserved)
+        // Never below the provisioned concurrency, which the promotion may lower (or raise).
+        let isLowered = try isLowered(manifest.reserved)
+        if !isLowered { try setReserved(manifest.reserved) }
         let wanted = provisioned ?? manifest.provisioned
         progress("starting \(max(1, wanted)) worker\(wanted > 1 ? "s" : "") of version \(version)")
         let promoted = try client.call(
-            "POST", "/_hearth/functions/\(name)/promote",
+            "POST", "/_hearth/functions/\(pathPart(name))/promote",
             body: encode(["alias": alias, "version": version, "provisioned": wanted]))
         guard promoted.status == 200 else { throw Failure(explain(promoted, version)) }
+        if isLowered { try setReserved(manifest.reserved) }
         let workers = object(promoted)["workers"] as? Int ?? 0
         return Result(version: version, isNew: !knownVersions.contains(version), workers: workers)
     }
@@ -84,7 +87,7 @@ struct Deployment {
         }
     }
 
-    private func path(_ rest: String) -> String { "/2015-03-31/functions/\(name)/\(rest)" }
+    private func path(_ rest: String) -> String { "/2015-03-31/functions/\(pathPart(name))/\(rest)" }
 
     private func encode(_ object: [String: Any]) throws -> [UInt8] {
         Array(try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]))
@@ -117,10 +120,16 @@ struct Deployment {
             "queueWaitSeconds": manifest.queueWaitSeconds,
         ]
         if let max = manifest.workersMax { concurrency["max"] = max }
+        if let invocations = manifest.recycleInvocations { concurrency["recycleInvocations"] = invocations }
+        if let growth = manifest.recycleGrowth { concurrency["recycleGrowth"] = growth }
+        if manifest.recycleTrend { concurrency["recycleTrend"] = true }
+        if manifest.allowsBackground { concurrency["allowsBackground"] = true }
+        if manifest.isOffline { concurrency["isOffline"] = true }
         return [
             "Runtime": manifest.runtime, "Handler": manifest.handler, "MemorySize": manifest.memorySize,
             "Timeout": manifest.timeout, "Description": manifest.description,
             "Environment": ["Variables": manifest.environment], "HearthConcurrency": concurrency,
+            "SnapStart": ["ApplyOn": manifest.snapStart ? "PublishedVersions" : "None"],
         ]
     }
 
@@ -132,14 +141,20 @@ struct Deployment {
         try expect(client.call("POST", "/2015-03-31/functions", body: encode(body)), 201)
     }
 
+    private func isLowered(_ reserved: Int?) throws -> Bool {
+        guard let reserved else { return false }
+        let known = object(try expect(client.call("GET", "/2019-09-30/functions/\(pathPart(name))/concurrency"), 200))
+        return reserved < known["ReservedConcurrentExecutions"] as? Int ?? .max
+    }
+
     private func setReserved(_ reserved: Int?) throws {
         if let reserved {
             try expect(
                 client.call(
-                    "PUT", "/2017-10-31/functions/\(name)/concurrency",
+                    "PUT", "/2017-10-31/functions/\(pathPart(name))/concurrency",
                     body: encode(["ReservedConcurrentExecutions": reserved])), 200)
         } else {
-            try expect(client.call("DELETE", "/2017-10-31/functions/\(name)/concurrency"), 204)
+            try expect(client.call("DELETE", "/2017-10-31/functions/\(pathPart(name))/concurrency"), 204)
         }
     }
 

@@ -2,10 +2,11 @@ import Config
 import Foundation
 
 /// The directory whose functions a server deploys at its start, and with `--watch` on every save.
-struct FunctionsDirectory {
+struct FunctionsDirectory: Sendable {
     let path: String
     let client: APIClient
     let front: String
+    let report: ServeReport
 
     private var names: [String] {
         let all = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
@@ -26,10 +27,10 @@ struct FunctionsDirectory {
     private func deploy(_ name: String) -> Bool {
         do {
             let result = try Deployment(directory: "\(path)/\(name)", name: name, client: client).run()
-            say("\(result.isNew ? "deployed" : "up to date") \(name) version \(result.version), http://\(front)/\(name)/")
+            report.deployed(name, result, url: "http://\(front)/\(name)/")
             return true
         } catch {
-            say("failed to deploy \(name): \(error)")
+            report.failed(name, error)
             return false
         }
     }

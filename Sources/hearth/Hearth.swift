@@ -6,10 +6,11 @@ struct Hearth: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hearth",
         abstract: "Keeps functions warm: deploy them, invoke them over HTTP, see every cold start.",
+        discussion: Connection.order,
         version: "0.1.0",
         subcommands: [
             Serve.self, Deploy.self, Invoke.self, List.self, Describe.self, Remove.self, Rollback.self, Scale.self,
-            Logs.self, Stats.self, Env.self, Init.self,
+            Logs.self, Stats.self, Env.self, Init.self, Doctor.self,
         ])
 
     /// Exit codes: 0, 1 when something failed, 2 when the command line was wrong.

@@ -48,10 +48,9 @@ final class Server {
         invoker = Invoker(loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: settings, seed: seed)
         admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
-        let apiBase = "http://\(config.api)"
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
-            codeLocation: { apiBase + AdminService.codePath(digest: $0, secret: secret) })
+            codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control)
         let functionURLs = FunctionURLService(
             invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:")
@@ -78,7 +77,7 @@ final class Server {
             wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows)
         let problem = isolation == nil ? "hearth-init is not beside the hearth executable: build the whole package" : isolation?.problem
         if let problem, config.isolation == .required {
-            throw Failure("isolation = \"required\" in runtime.toml cannot be met: \(problem)")
+            throw Failure("sandbox.isolation = \"required\" in runtime.toml cannot be met: \(problem)")
         }
         if let problem, config.isolation == .on {
             FileHandle.standardError.write(Data("hearth: functions are not fully isolated: \(problem)\n".utf8))

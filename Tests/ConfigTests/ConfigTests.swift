@@ -38,7 +38,7 @@ import Testing
         let cases: [(String, String)] = [
             (head + "timeuot = 3\n", "function.toml:3: unknown key timeuot: did you mean timeout?"),
             (head + "[concurrency]\nprovisoned = 1\n", "function.toml:4: unknown key concurrency.provisoned: did you mean concurrency.provisioned?"),
-            (head + "timeout = \"3\"\n", "function.toml:3: timeout must be a whole number seconds"),
+            (head + "timeout = \"3\"\n", "function.toml:3: timeout must be a whole number of seconds"),
             (head + "timeout = 901\n", "function.toml:3: timeout = 901 is impossible: it must be from 1 to 900 seconds"),
             (head + "memory_size = 64\n", "function.toml:3: memory_size = 64 is impossible: it must be from 128 to 10240 MB"),
             ("runtime = \"cobol\"\nhandler = \"a.b\"\n", "function.toml:1: runtime = \"cobol\" is not known"),

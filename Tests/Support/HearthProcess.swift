@@ -66,6 +66,7 @@ package final class HearthProcess: @unchecked Sendable {
         let place = try directory ?? TemporaryDirectory()
         self.directory = place
         for function in functions { try function.write(into: place, at: "functions/\(function.name)") }
+        try FileManager.default.createDirectory(atPath: "\(place.path)/functions", withIntermediateDirectories: true)
         try place.write("runtime.toml", config)
         for file in ["out", "err"] { unlink("\(place.path)/\(file)") }
         child = try Child(
@@ -97,7 +98,7 @@ package final class HearthProcess: @unchecked Sendable {
     }
 
     /// Nothing of the user's own shell may lead a command to another Hearth, or to AWS.
-    private static let clean = Dictionary(
+    package static let clean = Dictionary(
         uniqueKeysWithValues: [
             "HEARTH_API", "HEARTH_FRONT", "HEARTH_DATA", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
             "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
@@ -130,11 +131,19 @@ package final class HearthProcess: @unchecked Sendable {
         _ arguments: [String], directory: String? = nil, input: String? = nil, environment: [String: String] = [:],
         seconds: Double = 60
     ) throws -> CommandResult {
+        try Self.cli(
+            arguments, directory: directory ?? self.directory.path,
+            environment: environment.merging(["HEARTH_DATA": "\(self.directory.path)/data"]) { own, _ in own }, input: input,
+            seconds: seconds)
+    }
+
+    /// Runs `hearth` as a shell would that knows of no Hearth.
+    package static func cli(
+        _ arguments: [String], directory: String, environment: [String: String] = [:], input: String? = nil, seconds: Double = 60
+    ) throws -> CommandResult {
         try run(
-            [Self.binary] + arguments, directory: directory ?? self.directory.path,
-            environment: environment.merging(["HEARTH_DATA": "\(self.directory.path)/data"]) { own, _ in own }
-                .merging(Self.clean) { own, _ in own },
-            input: input, seconds: seconds)
+            [binary] + arguments, directory: directory, environment: environment.merging(clean) { own, _ in own }, input: input,
+            seconds: seconds)
     }
 
     /// One request on a connection of its own, to the front listener.

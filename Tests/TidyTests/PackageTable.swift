@@ -13,6 +13,8 @@ struct PackageTable {
     let systemLibraries: Set<String>
     /// C targets of our own.
     let cTargets: Set<String>
+    /// Programs: they put modules together, or stand beside them.
+    let executables: Set<String>
     /// Products of other packages that rows may name.
     let products: Set<String>
 
@@ -27,6 +29,7 @@ struct PackageTable {
         }
         systemLibraries = names(#/\.systemLibrary\(\s*name: "(?<name>\w+)"/#)
         cTargets = names(#/\.target\(\s*name: "(?<name>C[A-Z]\w+)"/#)
+        executables = names(#/\.executableTarget\(\s*name: "(?<name>[\w-]+)"/#)
         products = names(#/\.product\(\s*name: "(?<name>\w+)"/#)
         rows = manifest.matches(of: #/Module\(\s*"(?<name>\w+)",\s*"[^"]*",\s*\[(?<arrows>[^\]]*)\]/#).map { match in
             let before = manifest[..<match.range.lowerBound].split(separator: "\n", omittingEmptySubsequences: false)

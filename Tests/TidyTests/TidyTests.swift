@@ -17,7 +17,7 @@ import Testing
 
     @Test func arrowsOfTheModuleTablePointUp() throws {
         #expect(table.rows.count > 10 && table.systemLibraries.contains("CUV") && table.cTargets.contains("CSandbox"))
-        let known = Set(table.rows.map(\.name)).union(table.cTargets).union(table.systemLibraries).union(PackageTable.free)
+        let known = Set(table.rows.map(\.name)).union(table.cTargets).union(table.systemLibraries).union(table.executables)
         let directories = try repository.names(in: "Sources")
         expectNone(
             table.problems

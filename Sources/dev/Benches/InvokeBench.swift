@@ -36,17 +36,8 @@ struct InvokeBench: Bench {
     /// functions/hello as shipped, but with exactly two workers.
     private func functions(_ setting: BenchSetting) throws -> String {
         let directory = try setting.makeDirectory("functions")
-        let files = FileManager.default
-        try files.createDirectory(atPath: "\(directory)/hello", withIntermediateDirectories: true)
-        try files.copyItem(atPath: "functions/hello/app.py", toPath: "\(directory)/hello/app.py")
-        let manifest = """
-            runtime = "python3"
-            handler = "app.handler"
-            [concurrency]
-            provisioned = 2
-            max = 2
-            """
-        try manifest.write(toFile: "\(directory)/hello/function.toml", atomically: false, encoding: .utf8)
+        let python = try String(contentsOfFile: "functions/hello/app.py", encoding: .utf8)
+        try setting.addFunction("hello", in: directory, python: python, manifest: "[concurrency]\nprovisioned = 2\nmax = 2")
         return directory
     }
 }

@@ -5,15 +5,18 @@ final class BenchSetting {
     let rounds: Int
     let seconds: Double
     private let patience: Double
+    /// How many functions the density benchmark deploys.
+    let functions: Int
     /// Removed at the end of the run.
     let directory: String
     /// The release build of the server, beside this program.
     let hearth: String
 
-    init(rounds: Int, seconds: Double, patience: Double) throws {
+    init(rounds: Int, seconds: Double, patience: Double, functions: Int) throws {
         self.rounds = rounds
         self.seconds = seconds
         self.patience = patience
+        self.functions = functions
         guard FileManager.default.fileExists(atPath: "functions/hello/app.py") else {
             throw Failure("there is no functions/hello here: run this from the package's top directory")
         }
@@ -33,6 +36,17 @@ final class BenchSetting {
         let path = "\(directory)/\(name)-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         return path
+    }
+
+    /// Writes a function into the directory `functions`: `app.py` and a manifest.
+    ///
+    /// - Parameter manifest: lines of function.toml beside runtime and handler; tables last.
+    func addFunction(_ name: String, in functions: String, python: String, manifest: String) throws {
+        let directory = "\(functions)/\(name)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try python.write(toFile: "\(directory)/app.py", atomically: false, encoding: .utf8)
+        let text = "runtime = \"python3\"\nhandler = \"app.handler\"\n\(manifest)\n"
+        try text.write(toFile: "\(directory)/function.toml", atomically: false, encoding: .utf8)
     }
 
     func explainMissingPeers() {

@@ -7,12 +7,19 @@ final class HearthServer: Contestant {
     let name = "Hearth"
     let child: Child
     let target: (port: UInt16, path: String, body: String)
+    let ports: (front: UInt16, api: UInt16)
 
     /// Starts it with the functions in the directory `functions`, and waits until all of them are provisioned.
-    init(_ setting: BenchSetting, functions: String, _ listener: Listener, path: String, body: String) throws {
+    ///
+    /// - Parameters:
+    ///   - configuration: its runtime.toml; an empty one means the defaults, whatever that of the current directory says.
+    ///   - patience: seconds that the deployment of all functions may take.
+    init(
+        _ setting: BenchSetting, functions: String, _ listener: Listener = .front, path: String = "/", body: String = "",
+        configuration: String = "", patience: Int = 60
+    ) throws {
         let directory = try setting.makeDirectory("hearth")
-        // An empty file means the defaults, whatever the runtime.toml of the current directory says.
-        try "".write(toFile: "\(directory)/runtime.toml", atomically: false, encoding: .utf8)
+        try configuration.write(toFile: "\(directory)/runtime.toml", atomically: false, encoding: .utf8)
         let child = try Child(
             "hearth",
             [
@@ -21,19 +28,20 @@ final class HearthServer: Contestant {
             ], log: "\(directory)/log")
         self.child = child
         do {
-            let lines = try Self.waitUntilReady(child)
-            guard let port = Self.port(lines, listener == .front ? "front" : "api") else {
-                throw Failure("hearth names no \(listener) port: \(child.lastOutput)")
+            let lines = try Self.waitUntilReady(child, patience)
+            guard let front = Self.port(lines, "front"), let api = Self.port(lines, "api") else {
+                throw Failure("hearth does not name its ports: \(child.lastOutput)")
             }
-            target = (port, path, body)
+            ports = (front, api)
+            target = (listener == .front ? front : api, path, body)
         } catch {
             child.stop()
             throw error
         }
     }
 
-    private static func waitUntilReady(_ child: Child) throws -> [Substring] {
-        for _ in 0..<3000 {
+    private static func waitUntilReady(_ child: Child, _ patience: Int) throws -> [Substring] {
+        for _ in 0..<patience * 50 {
             let lines = ((try? String(contentsOfFile: child.log, encoding: .utf8)) ?? "").split(separator: "\n")
             if lines.contains("ready") { return lines }
             guard !child.hasEnded, !lines.contains(where: { $0.hasPrefix("ready, but") }) else { break }

@@ -23,7 +23,7 @@ struct LoadResult {
     var latencies: [Double] = []
 
     var requestsPerSecond: Double { seconds > 0 ? Double(completed) / seconds : 0 }
-    var p50: Double { latencies.isEmpty ? 0 : latencies.sorted()[latencies.count / 2] }
+    var p50: Double { latencies.p50 }
 }
 
 /// Sends requests over keep-alive connections, one at a time on each, and checks every answer.
@@ -84,22 +84,7 @@ final class LoadClient {
     }
 
     private func open(_ index: Int) throws {
-        let socket = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = load.port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let status = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, size) }
-        }
-        guard status == 0 else {
-            close(socket)
-            throw Failure("cannot connect to 127.0.0.1:\(load.port): \(String(cString: strerror(errno)))")
-        }
-        var on: CInt = 1
-        setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<CInt>.size))
-        sockets[index].fd = socket
+        sockets[index].fd = try connectTCP(load.port)
         connections[index].received.removeAll(keepingCapacity: true)
     }
 

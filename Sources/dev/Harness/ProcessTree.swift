@@ -10,17 +10,7 @@ struct ProcessTree {
     private let threads: [pid_t: UInt64]
 
     init(root: pid_t) {
-        var children: [pid_t: [pid_t]] = [:]
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
-            guard let pid = pid_t(name), let parent = Self.parent(of: pid) else { continue }
-            children[parent, default: []].append(pid)
-        }
-        var found = [root]
-        var next = 0
-        while next < found.count {
-            found += children[found[next]] ?? []
-            next += 1
-        }
+        let found = [root] + Self.descendants(of: root).map(\.pid)
         members = found
         var threads: [pid_t: UInt64] = [:]
         for pid in found {
@@ -31,6 +21,26 @@ struct ProcessTree {
         }
         self.threads = threads
     }
+
+    /// Every process below `root` with its parent, parents before their children.
+    static func descendants(of root: pid_t) -> [(pid: pid_t, parent: pid_t)] {
+        var children: [pid_t: [pid_t]] = [:]
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+            guard let pid = pid_t(name), let parent = parent(of: pid) else { continue }
+            children[parent, default: []].append(pid)
+        }
+        var found: [(pid: pid_t, parent: pid_t)] = [(root, 0)]
+        var next = 0
+        while next < found.count {
+            let parent = found[next].pid
+            found += (children[parent] ?? []).map { ($0, parent) }
+            next += 1
+        }
+        return Array(found.dropFirst())
+    }
+
+    /// The name that the kernel shows for a process: 15 bytes of its program's.
+    static func name(of pid: pid_t) -> String { read("/proc/\(pid)/comm")?.trimmingCharacters(in: .newlines) ?? "" }
 
     /// CPU time used since `earlier`, in microseconds; what a thread that has ended since then used is lost.
     func cpuMicroseconds(since earlier: ProcessTree) -> Double {
@@ -50,7 +60,7 @@ struct ProcessTree {
         return (line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Double($0) } ?? 0) / 1024
     }
 
-    fileprivate static func read(_ path: String) -> String? {
+    static func read(_ path: String) -> String? {
         FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
     }
 }

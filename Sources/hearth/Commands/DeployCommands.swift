@@ -31,16 +31,11 @@ struct Deploy: ParsableCommand {
         if isTerminal, !connection.json { deployment.progress = { say(error: "  \($0) …") } }
         let began = Date()
         let result = try deployment.run()
-        let front = (try? connection.located().0.front) ?? ""
-        let url = "http://\(front)/\(name)/"
+        let url = "\(try connection.front())/\(name)/"
         if connection.json {
-            printJSON(
-                Array(
-                    try JSONSerialization.data(withJSONObject: [
-                        "function": name, "version": result.version, "new": result.isNew, "workers": result.workers,
-                        "url": url,
-                    ], options: [.sortedKeys, .withoutEscapingSlashes])))
-            return
+            return sayJSON([
+                "function": name, "version": result.version, "new": result.isNew, "workers": result.workers, "url": url,
+            ])
         }
         let time = Int(Date().timeIntervalSince(began) * 1000)
         say("\(result.isNew ? "deployed" : "up to date:") \(name) version \(result.version) in \(time) ms, \(result.workers) warm")
@@ -57,7 +52,7 @@ struct Rollback: ParsableCommand {
 
     func run() throws {
         let body = try JSONSerialization.data(withJSONObject: ["alias": alias])
-        let response = try connection.client().call("POST", "/_hearth/functions/\(name)/rollback", body: Array(body))
+        let response = try connection.client().call("POST", "/_hearth/functions/\(pathPart(name))/rollback", body: Array(body))
         try expect(response, 200)
         if connection.json { return printJSON(response.body) }
         let answer = jsonObject(response.body)
@@ -72,8 +67,8 @@ struct Remove: ParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() throws {
-        try expect(connection.client().call("DELETE", "/2015-03-31/functions/\(name)"), 204)
-        if connection.json { printJSON(Array(#"{"removed":"\#(name)"}"#.utf8)) } else { say("removed \(name)") }
+        try expect(connection.client().call("DELETE", "/2015-03-31/functions/\(pathPart(name))"), 204)
+        if connection.json { sayJSON(["removed": name]) } else { say("removed \(name)") }
     }
 }
 
@@ -90,32 +85,37 @@ struct Scale: ParsableCommand {
         guard provisioned != nil || reserved != nil else {
             throw ValidationError("say what to scale: --provisioned N or --reserved N")
         }
+        if let provisioned, !(0...1000).contains(provisioned) {
+            throw ValidationError("--provisioned \(provisioned) is impossible: it must be from 0 to 1000 workers")
+        }
+        if let reserved, reserved != "none", Int(reserved).map({ $0 >= 0 }) != true {
+            throw ValidationError("--reserved \(reserved) is neither a number of invocations nor none")
+        }
     }
 
     func run() throws {
         let client = try connection.client()
         if let reserved {
-            let path = "/2017-10-31/functions/\(name)/concurrency"
+            let path = "/2017-10-31/functions/\(pathPart(name))/concurrency"
             if reserved == "none" {
                 try expect(client.call("DELETE", path), 204)
             } else {
-                guard let number = Int(reserved) else { throw ValidationError("--reserved \(reserved) is neither a number nor none") }
                 try expect(
-                    client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(number)}"#.utf8)), 200)
+                    client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(reserved)}"#.utf8)), 200)
             }
         }
         if let provisioned {
-            let path = "/2019-09-30/functions/\(name)/provisioned-concurrency"
+            let path = "/2019-09-30/functions/\(pathPart(name))/provisioned-concurrency"
             if provisioned == 0 {
-                try expect(client.call("DELETE", path, query: "Qualifier=\(alias)"), 204)
+                try expect(client.call("DELETE", path, query: "Qualifier=\(pathPart(alias))"), 204)
             } else {
                 try expect(
                     client.call(
-                        "PUT", path, query: "Qualifier=\(alias)",
+                        "PUT", path, query: "Qualifier=\(pathPart(alias))",
                         body: Array(#"{"ProvisionedConcurrentExecutions":\#(provisioned)}"#.utf8)), 202)
             }
         }
-        let response = try expect(client.call("GET", "/_hearth/functions/\(name)"), 200)
+        let response = try expect(client.call("GET", "/_hearth/functions/\(pathPart(name))"), 200)
         if connection.json { return printJSON(response.body) }
         let answer = jsonObject(response.body)
         let workers = answer["workers"] as? [String: Any] ?? [:]
@@ -128,6 +128,7 @@ struct Init: ParsableCommand {
 
     @Argument(help: "The directory; its name is the function's.") var path: String
     @Option(help: "python or node.") var runtime = "python"
+    @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
         let directory = URL(fileURLWithPath: path).standardizedFileURL
@@ -155,6 +156,7 @@ struct Init: ParsableCommand {
         for (name, text) in files {
             try Data(text.utf8).write(to: directory.appendingPathComponent(name))
         }
+        if json { return sayJSON(["directory": directory.path, "files": files.map(\.0)]) }
         say("made \(path): now hearth deploy \(path)")
     }
 }

@@ -16,22 +16,43 @@ struct Invoke: ParsableCommand {
         let client = try connection.client()
         let parts = function.split(separator: ":", maxSplits: 1).map(String.init)
         guard let name = parts.first else { throw ValidationError("name the function") }
-        var query = parts.count > 1 ? "Qualifier=\(parts[1].replacingOccurrences(of: "$", with: "%24"))" : ""
-        if parts.count == 1, try client.call("GET", "/2015-03-31/functions/\(name)/aliases/live").status == 200 {
+        var query = parts.count > 1 ? "Qualifier=\(pathPart(parts[1]))" : ""
+        if parts.count == 1, try client.call("GET", "/2015-03-31/functions/\(pathPart(name))/aliases/live").status == 200 {
             query = "Qualifier=live"
         }
         let headers = tail ? [(name: "x-amz-log-type", value: "Tail")] : []
         let began = Date()
         let response = try client.call(
-            "POST", "/2015-03-31/functions/\(name)/invocations", query: query, headers: headers, body: try eventBytes())
+            "POST", "/2015-03-31/functions/\(pathPart(name))/invocations", query: query, headers: headers, body: try eventBytes())
         let total = Date().timeIntervalSince(began) * 1000
         guard response.status == 200 else { throw Failure(response.message) }
-        if let log = response.headers["x-amz-log-result"].flatMap({ Data(base64Encoded: $0) }) {
-            FileHandle.standardError.write(log)
+        let log = response.headers["x-amz-log-result"].flatMap { Data(base64Encoded: $0) }
+        if connection.json {
+            sayJSON(report(response, total, log))
+        } else {
+            if let log { FileHandle.standardError.write(log) }
+            printJSON(response.body)
+            say(error: line(response, total))
         }
-        printJSON(response.body)
-        say(error: line(response, total))
         if response.headers["x-amz-function-error"] != nil { throw ExitCode(1) }
+    }
+
+    private func report(_ response: APIClient.Response, _ total: Double, _ log: Data?) -> [String: Any] {
+        let result = try? JSONSerialization.jsonObject(with: Data(response.body), options: [.fragmentsAllowed])
+        var report: [String: Any] = [
+            "result": result ?? response.text, "start": response.headers["x-hearth-start"] ?? "",
+            "version": response.headers["x-amz-executed-version"] ?? "",
+            "request_id": response.headers["x-amzn-requestid"] ?? "", "total_ms": rounded(total),
+            "function_error": response.headers["x-amz-function-error"] ?? NSNull(),
+        ]
+        for (name, value) in timings(response) { report["\(name)_ms"] = Double(value).map(rounded) ?? 0 }
+        if let log { report["log"] = String(decoding: log, as: UTF8.self) }
+        return report
+    }
+
+    /// Microseconds are enough; as a decimal, so that JSON shows no binary fractions.
+    private func rounded(_ milliseconds: Double) -> NSDecimalNumber {
+        NSDecimalNumber(string: String(format: "%.3f", milliseconds))
     }
 
     private func eventBytes() throws -> [UInt8] {
@@ -48,14 +69,19 @@ struct Invoke: ParsableCommand {
 
     /// `warm · queue 0.02 · run 0.31 · total 1.20 ms · version 3 · 9f1c…`
     private func line(_ response: APIClient.Response, _ total: Double) -> String {
+        let timings = timings(response)
+        let start = response.headers["x-hearth-start"] ?? "?"
+        let cold = start == "exec" || start == "fork" ? "cold (\(start)), init \(timings["init"] ?? "?") ms" : start
+        return "\(cold) · queue \(timings["queue"] ?? "?") ms · run \(timings["run"] ?? "?") ms · total \(String(format: "%.2f", total)) ms"
+            + " · version \(response.headers["x-amz-executed-version"] ?? "?") · \(response.headers["x-amzn-requestid"] ?? "")"
+    }
+
+    private func timings(_ response: APIClient.Response) -> [String: String] {
         var timings: [String: String] = [:]
         for part in (response.headers["server-timing"] ?? "").components(separatedBy: ", ") {
             let pair = part.components(separatedBy: ";dur=")
             if pair.count == 2 { timings[pair[0]] = pair[1] }
         }
-        let start = response.headers["x-hearth-start"] ?? "?"
-        let cold = start == "exec" || start == "fork" ? "cold (\(start)), init \(timings["init"] ?? "?") ms" : start
-        return "\(cold) · queue \(timings["queue"] ?? "?") ms · run \(timings["run"] ?? "?") ms · total \(String(format: "%.2f", total)) ms"
-            + " · version \(response.headers["x-amz-executed-version"] ?? "?") · \(response.headers["x-amzn-requestid"] ?? "")"
+        return timings
     }
 }

@@ -19,9 +19,7 @@ struct List: ParsableCommand {
             marker = page["NextMarker"] as? String
         } while marker != nil
         if connection.json {
-            let data = try JSONSerialization.data(
-                withJSONObject: ["Functions": functions], options: [.sortedKeys, .withoutEscapingSlashes])
-            return printJSON(Array(data))
+            return sayJSON(["Functions": functions])
         }
         guard !functions.isEmpty else { return say("no functions: deploy one with hearth deploy DIRECTORY") }
         printTable(
@@ -43,7 +41,7 @@ struct Describe: ParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() throws {
-        let response = try expect(connection.client().call("GET", "/_hearth/functions/\(name)"), 200)
+        let response = try expect(connection.client().call("GET", "/_hearth/functions/\(pathPart(name))"), 200)
         if connection.json { return printJSON(response.body) }
         let answer = jsonObject(response.body)
         let workers = answer["workers"] as? [String: Any] ?? [:]
@@ -53,6 +51,7 @@ struct Describe: ParsableCommand {
         say("serves     version \(text("serves"))" + (answer["alias"] is String ? " (alias \(text("alias")))" : ""))
         say("runtime    \(text("runtime")), handler \(text("handler")), \(text("memory_mb")) MB, \(text("timeout_s")) s")
         say("workers    \(workers["idle"] ?? 0) idle, \(workers["busy"] ?? 0) busy, \(workers["starting"] ?? 0) starting; provisioned \(workers["provisioned_ready"] ?? 0) of \(workers["provisioned"] ?? 0)")
+        say("starts by  \(text("starts_by"))")
         if let reserved = answer["reserved"] as? Int { say("reserved   \(reserved)") }
         let versions = (answer["versions"] as? [Int] ?? []).map(String.init).joined(separator: ", ")
         say("versions   \(versions.isEmpty ? "none published" : versions)")
@@ -78,7 +77,7 @@ struct Stats: ParsableCommand {
         let response = try expect(connection.client().call("GET", "/_hearth/stats"), 200)
         let all = jsonObject(response.body)["functions"] as? [[String: Any]] ?? []
         let functions = all.filter { name == nil || $0["function"] as? String == name }
-        if let name, functions.isEmpty { throw Failure("there is no function \(name) that has been called: see hearth list") }
+        if let name, functions.isEmpty { throw Failure("no version of \(name) has had a worker or a call yet: see hearth list") }
         if connection.json {
             let data = try JSONSerialization.data(withJSONObject: ["functions": functions], options: [.sortedKeys])
             return printJSON(Array(data))
@@ -122,13 +121,21 @@ struct Logs: ParsableCommand {
     @Option(help: "Only the last N records.") var last: Int?
     @OptionGroup var connection: Connection
 
+    func validate() throws {
+        if let last, last < 1 { throw ValidationError("--last \(last) is impossible: it must be at least 1") }
+    }
+
     func run() throws {
         var query: [String] = []
         if coldOnly { query.append("cold=1") }
         if follow { query.append("follow=1") }
         if let last { query.append("last=\(last)") }
-        let response = try connection.client().call(
-            "GET", "/_hearth/functions/\(name)/logs", query: query.sorted().joined(separator: "&")
+        if connection.json { query.append("json=1") }
+        let client = try connection.client()
+        // Asked first, because what follows is printed as it comes.
+        try expect(client.call("GET", "/_hearth/functions/\(pathPart(name))"), 200)
+        let response = try client.call(
+            "GET", "/_hearth/functions/\(pathPart(name))/logs", query: query.sorted().joined(separator: "&")
         ) { bytes in
             FileHandle.standardOutput.write(Data(bytes))
         }
@@ -151,9 +158,7 @@ struct Env: ParsableCommand {
             ("HEARTH_FRONT", "http://\(endpoints.front)"),
         ]
         if connection.json {
-            let data = try JSONSerialization.data(
-                withJSONObject: Dictionary(uniqueKeysWithValues: variables), options: [.sortedKeys, .withoutEscapingSlashes])
-            return printJSON(Array(data))
+            return sayJSON(Dictionary(uniqueKeysWithValues: variables))
         }
         for (name, value) in variables { say("export \(name)='\(value)'") }
     }

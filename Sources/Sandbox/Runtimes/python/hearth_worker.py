@@ -424,7 +424,7 @@ def run_worker(import_began):
 
 
 def run_zygote(zygote_module, import_began):
-    """Imports the handler once; what comes back from `serve_forks` is a worker, forked on the server's order."""
+    """Imports the handler once; who comes back from `serve_forks` is a worker, forked on the server's order."""
     global _started
     control = zygote_module.Control()
     os.set_inheritable(_IN, False)
@@ -435,11 +435,12 @@ def run_zygote(zygote_module, import_began):
     import_ended = time.monotonic_ns()
     flush_log()
     times = _started, import_began, import_ended
-    zygote = zygote_module.prepare(control, randomness, sandbox, times, PeakMemory().read())
-    order = zygote.serve_forks()
+    zygote = zygote_module.prepare(
+        control, randomness, sandbox, zygote_module.Hooks(), times, PeakMemory().read()
+    )
+    zygote.serve_forks()
     _started = time.monotonic_ns()
-    os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency" if order[4] else "on-demand"
-    Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order[5:].decode()
+    Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
     try:
         zygote.hooks.run_after()
     except Exception as error:

@@ -10,14 +10,15 @@ the server asks. Datagrams to the server are one byte for the kind and the rest,
     5 exited   u32 tag, i32 wait status
     6 unforked u32 tag, i32 errno
 
-and from the server: u32 tag, u8 1 if provisioned, log stream name; with the child's input, output and log descriptors.
+and from the server: u32 tag, u8 1 if provisioned, u16 length of the log stream's name, the name, and, for a client of the
+Runtime API, the address of the child's own API; with the child's input and output (not for the Runtime API) and its log.
 """
 
+import _signal
 import _socket
 import array
 import gc
 import os
-import signal
 import struct
 import sys
 import time
@@ -76,17 +77,19 @@ class Randomness:
 class Hooks:
     """Functions that the package `snapshot_restore_py` has been given to run around a snapshot."""
 
-    def __init__(self):
+    def __init__(self, runs=True):
+        """`runs`: False where the client runs the hooks itself."""
         module = sys.modules.get("snapshot_restore_py")
         self.before = list(module.get_before_snapshot()) if module else []
         self.after = list(module.get_after_restore()) if module else []
+        self.runs = runs
 
     def __bool__(self):
         return bool(self.before or self.after)
 
     def run_before(self):
         # Last registered, first run.
-        while self.before:
+        while self.runs and self.before:
             function, args, kwargs = self.before.pop()
             function(*args, **kwargs)
 
@@ -212,26 +215,34 @@ class Zygote:
         self.tags = {}
 
     def serve_forks(self):
-        """Forks on command; returns in each child, with its order. The end of the socket ends the process."""
-        signal.signal(signal.SIGCHLD, lambda *_: self.collect())
+        """Forks on command; returns in each child. The end of the socket ends the process.
+
+        What can be done before the fork is done before it: each page that a child writes first is copied for it, which
+        costs time and memory. For the same reason signals go through the module below `signal`, which makes no enums.
+        """
+        _signal.signal(_signal.SIGCHLD, lambda *_: self.collect())
         while True:
             order, descriptors = self.control.receive()
             if not order:
                 os._exit(0)
             tag = int.from_bytes(order[:4], "little")
-            if len(descriptors) != 3:
+            if not descriptors:
                 self.control.send(UNFORKED, struct.pack("<Ii", tag, 9))
                 continue
+            end = 7 + int.from_bytes(order[5:7], "little")
+            os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency" if order[4] else "on-demand"
+            os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order[7:end].decode()
+            if end < len(order):
+                os.environ["AWS_LAMBDA_RUNTIME_API"] = order[end:].decode()
             # A child that ends at once must not be collected before it has a name.
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGCHLD,))
             try:
                 pid = os.fork()
             except OSError as error:
                 self.control.send(UNFORKED, struct.pack("<Ii", tag, error.errno or 0))
                 pid = -1
             if pid == 0:
-                self.become_worker(descriptors)
-                return order
+                return self.become_worker(descriptors)
             if pid > 0:
                 self.tags[pid] = tag
                 pidfd = os.pidfd_open(pid)
@@ -239,7 +250,7 @@ class Zygote:
                 os.close(pidfd)
             for descriptor in descriptors:
                 os.close(descriptor)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
 
     def collect(self):
         while self.tags:
@@ -255,25 +266,27 @@ class Zygote:
 
     def become_worker(self, descriptors):
         self.control.socket.detach()
-        to_read, to_write, log = descriptors
+        *ends, log = descriptors
         os.dup2(log, 1)
         os.dup2(log, 2)
         # Number 3 is the control socket, closed by being replaced.
-        os.dup2(to_read, 3, inheritable=False)
-        os.dup2(to_write, 4, inheritable=False)
+        if ends:
+            os.dup2(ends[0], 3, inheritable=False)
+            os.dup2(ends[1], 4, inheritable=False)
+        else:
+            os.dup2(0, 3, inheritable=False)
         for descriptor in descriptors:
             os.close(descriptor)
         os.setpgid(0, 0)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
         self.randomness.renew()
         if self.sandbox:
             self.sandbox.enter()
 
 
-def prepare(control, randomness, sandbox, times, peak_kib):
+def prepare(control, randomness, sandbox, hooks, times, peak_kib):
     """Makes this process ready to be forked and says so; returns the zygote."""
-    hooks = Hooks()
     hooks.run_before()
     gc.collect()
     gc.freeze()

@@ -1,0 +1,15 @@
+import Foundation
+import Invoker
+import Testing
+
+/// Specification.md tells every metric; the table of metrics is the code.
+@Suite struct MetricDocumentationTests {
+    @Test func theSpecificationListsEveryMetric() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let page = try String(
+            contentsOf: root.appending(path: "Sources/hearth/hearth.docc/Specification.md"), encoding: .utf8)
+        let told = page.split(separator: "\n").filter { $0.hasPrefix("| `hearth_") }.map(String.init)
+        let wanted = MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+        #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
+    }
+}

@@ -28,17 +28,28 @@ let modules: [Module] = [
             "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
         ]),
     Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Catalog", "Net", "Invoker"]),
+    // beside: the server does not use them
+    Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
 ]
 
-let settings: [SwiftSetting] = [
+let language: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
+]
+let settings: [SwiftSetting] = language + [
     // Measured on the warm path: run-time exclusivity checks and calls that modules do not inline cost 3 µs a request.
     .unsafeFlags(
         ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
+
+/// What a new function in Swift begins with, beside its own source.
+let templates =
+    ["build.sh"]
+    + [
+        "Channel", "Context", "FunctionURL", "JSON", "JSONDecoding", "JSONDocument", "JSONEncoding", "JSONScalar", "Run",
+    ].map { "HearthFunction/\($0).swift" }
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
@@ -48,12 +59,16 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
     ("Conformance", ["TestSupport"]),
 ]
 
 let package = Package(
     name: "hearth",
-    products: [.executable(name: "hearth", targets: ["hearth"])],
+    products: [
+        .executable(name: "hearth", targets: ["hearth"]),
+        .library(name: "HearthFunction", targets: ["HearthFunction"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -70,9 +85,10 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xclang-linker", "-static"])]),
         .executableTarget(
             name: "hearth",
-            dependencies: modules.map { .init(stringLiteral: $0.name) } + ["hearth-init"]
+            dependencies: modules.map(\.name).filter { $0 != "HearthFunction" }.map { .init(stringLiteral: $0) } + ["hearth-init"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
-            swiftSettings: settings),
+            // Links to the library and to how it is built: hearth init gives each function in Swift a copy.
+            resources: templates.map { .embedInCode("Templates/\($0)") }, swiftSettings: settings),
         // Starts the built `hearth` and talks to it; for the tests of the whole.
         .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),
     ] + tests.map { name, needs in
@@ -105,6 +121,7 @@ struct Module {
                 }
             },
             resources: name == "Sandbox" ? [.embedInCode("Runtimes/python/hearth_worker.py"), .embedInCode("Runtimes/python/hearth_zygote.py"), .embedInCode("Runtimes/node/worker.cjs")] : [],
-            swiftSettings: settings)
+            // Packages with unsafe flags cannot be depended on, and this one is a product.
+            swiftSettings: name == "HearthFunction" ? language : settings)
     }
 }

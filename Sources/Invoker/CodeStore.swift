@@ -63,8 +63,8 @@ package final class CodeStore: Sendable {
             }
             let bootstrap = seen(code) + "/bootstrap"
             recipe = WorkerRecipe(
-                workerProtocol: .runtimeAPI, program: bootstrap, arguments: [bootstrap], directory: seen(code),
-                environment: environment(version, of: function, code), isolation: isolation)
+                workerProtocol: runtime == "swift" ? .frames : .runtimeAPI, program: bootstrap, arguments: [bootstrap],
+                directory: seen(code), environment: environment(version, of: function, code), isolation: isolation)
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]

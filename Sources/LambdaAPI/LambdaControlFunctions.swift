@@ -21,7 +21,7 @@ extension LambdaControl {
         guard let runtime = document.Runtime else {
             throw .invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
         }
-        guard let handler = document.Handler ?? (runtime.hasPrefix("provided") ? "bootstrap" : nil) else {
+        guard let handler = document.Handler ?? (Manifest.isProgram(runtime: runtime) ? "bootstrap" : nil) else {
             throw .invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
         }
         var settings = FunctionSettings(runtime: runtime, handler: handler)
@@ -72,7 +72,7 @@ extension LambdaControl {
         if let runtime = document.Runtime {
             guard Manifest.isKnown(runtime: runtime) else {
                 throw .invalidParameter(
-                    "Value \(runtime) at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [python3.N, nodejsN.x, provided, provided.al2, provided.al2023] or be a valid ARN")
+                    "Value \(runtime) at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [python3.N, nodejsN.x, swift, provided, provided.al2, provided.al2023] or be a valid ARN")
             }
             settings.runtime = runtime
         }

@@ -122,39 +122,3 @@ struct Scale: ParsableCommand {
         say("\(name): provisioned \(workers["provisioned"] ?? 0), reserved \(answer["reserved"] as? Int ?? -1 == -1 ? "none" : "\(answer["reserved"] ?? "")")")
     }
 }
-
-struct Init: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Make the directory of a new function.")
-
-    @Argument(help: "The directory; its name is the function's.") var path: String
-    @Option(help: "python or node.") var runtime = "python"
-
-    func run() throws {
-        let directory = URL(fileURLWithPath: path).standardizedFileURL
-        guard Manifest.isName(directory.lastPathComponent) else {
-            throw Failure("\(directory.lastPathComponent) cannot be a function's name: use 1 to 64 letters, digits, - and _")
-        }
-        let files: [(String, String)]
-        switch runtime {
-        case "python":
-            files = [
-                ("function.toml", "runtime = \"python3\"\nhandler = \"app.handler\"\n\n[concurrency]\nprovisioned = 1\n"),
-                ("app.py", "def handler(event, context):\n    return {\"message\": \"It works.\"}\n"),
-            ]
-        case "node":
-            files = [
-                ("function.toml", "runtime = \"nodejs\"\nhandler = \"index.handler\"\n\n[concurrency]\nprovisioned = 1\n"),
-                ("index.js", "exports.handler = async (event, context) => ({ message: 'It works.' });\n"),
-            ]
-        default: throw ValidationError("--runtime \(runtime) is not known: use python or node")
-        }
-        guard !FileManager.default.fileExists(atPath: directory.path) else {
-            throw Failure("\(path) is there already: choose another name")
-        }
-        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-        for (name, text) in files {
-            try Data(text.utf8).write(to: directory.appendingPathComponent(name))
-        }
-        say("made \(path): now hearth deploy \(path)")
-    }
-}

@@ -29,13 +29,17 @@ let modules: [Module] = [
             "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
         ]),
     Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Catalog", "Net", "Invoker"]),
+    // beside: the server does not use them
+    Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
 ]
 
-let settings: [SwiftSetting] = [
+let language: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .treatAllWarnings(as: .error),
+]
+let settings: [SwiftSetting] = language + [
     // Measured on the warm path: run-time exclusivity checks and calls that modules do not inline cost 3 µs a request.
     .unsafeFlags(
         ["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
@@ -43,6 +47,13 @@ let settings: [SwiftSetting] = [
 
 /// The clients that run inside workers, carried in the executable.
 let clients = ["python/hearth_worker.py", "python/hearth_zygote.py", "python/sitecustomize.py", "node/worker.cjs"]
+
+/// What a new function in Swift begins with, beside its own source.
+let templates =
+    ["build.sh"]
+    + [
+        "Channel", "Context", "FunctionURL", "JSON", "JSONDecoding", "JSONDocument", "JSONEncoding", "JSONScalar", "Run",
+    ].map { "HearthFunction/\($0).swift" }
 
 /// Test targets and what each may import.
 let tests: [(String, [String])] = [
@@ -58,11 +69,15 @@ let tests: [(String, [String])] = [
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
+    ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 
 let package = Package(
     name: "hearth",
-    products: [.executable(name: "hearth", targets: ["hearth"])],
+    products: [
+        .executable(name: "hearth", targets: ["hearth"]),
+        .library(name: "HearthFunction", targets: ["HearthFunction"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -79,9 +94,11 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xclang-linker", "-static"])]),
         .executableTarget(
             name: "hearth",
-            dependencies: modules.map { .init(stringLiteral: $0.name) } + ["hearth-init"]
+            dependencies: modules.map(\.name).filter { $0 != "HearthFunction" }.map { .init(stringLiteral: $0) } + ["hearth-init"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             // Measured: calls into Swift's libraries without a table between save 1.2 µs an invocation, and 4 MiB of memory.
+            // Links to the library and to how it is built: hearth init gives each function in Swift a copy.
+            resources: templates.map { .embedInCode("Templates/\($0)") },
             swiftSettings: settings + [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))],
             linkerSettings: [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))]),
         // What a contributor runs: `dev check`, `dev bench`.
@@ -120,6 +137,7 @@ struct Module {
                 }
             },
             resources: name == "Sandbox" ? clients.map { .embedInCode("Runtimes/" + $0) } : [],
-            swiftSettings: settings)
+            // Packages with unsafe flags cannot be depended on, and this one is a product.
+            swiftSettings: name == "HearthFunction" ? language : settings)
     }
 }

@@ -25,8 +25,8 @@ package struct Manifest: Equatable, Sendable {
     package var snapStart: Bool
 
     package static let keys: [ConfigKey] = [
-        ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME."),
-        ConfigKey("handler", .text(default: nil), "file.function; not needed for provided runtimes."),
+        ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, swift, provided or provided.NAME."),
+        ConfigKey("handler", .text(default: nil), "file.function; not needed for swift and provided runtimes."),
         ConfigKey("memory_size", .number(128...10_240, default: 128), unit: "MB", "Memory of one worker."),
         ConfigKey("timeout", .number(1...900, default: 3), unit: "seconds", "An invocation that takes longer is ended."),
         ConfigKey("description", .text(default: ""), "For people."),
@@ -87,14 +87,14 @@ package struct Manifest: Equatable, Sendable {
         guard Self.isKnown(runtime: runtime) else {
             throw file.fail(
                 "runtime",
-                "runtime = \"\(runtime)\" is not known: use python3, python3.N, nodejs, nodejsN.x, provided or provided.NAME")
+                "runtime = \"\(runtime)\" is not known: use python3, python3.N, nodejs, nodejsN.x, swift, provided or provided.NAME")
         }
         self.runtime = runtime
         let handler = file.text("handler") ?? (file.text("runtime") == nil || detected?.runtime == runtime ? detected?.handler : nil)
-        guard let handler = handler ?? (runtime.hasPrefix("provided") ? "bootstrap" : nil) else {
+        guard let handler = handler ?? (Self.isProgram(runtime: runtime) ? "bootstrap" : nil) else {
             throw ConfigError(file: name, line: nil, sentence: "handler is missing: write for example handler = \"app.handler\"")
         }
-        guard runtime.hasPrefix("provided") || (handler.contains(".") && !handler.hasPrefix(".") && !handler.hasSuffix(".")) else {
+        guard Self.isProgram(runtime: runtime) || (handler.contains(".") && !handler.hasPrefix(".") && !handler.hasSuffix(".")) else {
             throw file.fail("handler", "handler = \"\(handler)\" is not of the form file.function")
         }
         self.handler = handler
@@ -148,11 +148,16 @@ package struct Manifest: Equatable, Sendable {
     }
 
     package static func isKnown(runtime: String) -> Bool {
-        if ["python3", "nodejs", "provided"].contains(runtime) { return true }
+        if ["python3", "nodejs", "swift", "provided"].contains(runtime) { return true }
         if runtime.hasPrefix("python3."), let minor = Int(runtime.dropFirst(8)) { return minor >= 8 }
         if runtime.hasPrefix("nodejs"), runtime.hasSuffix(".x"), Int(runtime.dropFirst(6).dropLast(2)) != nil { return true }
         return runtime.hasPrefix("provided.") && runtime.count > 9 && runtime.dropFirst(9).allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) }
     }
+
+    /// Does the package bring its own program, `bootstrap`?
+    ///
+    /// `swift` is Hearth's own name: a program that links HearthFunction. Those of `provided` speak the Runtime API.
+    package static func isProgram(runtime: String) -> Bool { runtime == "swift" || runtime.hasPrefix("provided") }
 
     /// What a directory without a manifest is likely to be: by the names of its files.
     package static func detect(directory: String) -> (runtime: String, handler: String)? {

@@ -78,8 +78,9 @@ package final class CodeStore: Sendable {
             var environment = environment(version, of: function, code)
             if snapStart { try addSnapStart(to: &environment) }
             recipe = WorkerRecipe(
-                workerProtocol: .runtimeAPI, program: bootstrap, arguments: [bootstrap], directory: seen(code),
-                environment: environment, canFork: snapStart, isolation: isolation)
+                workerProtocol: runtime == "swift" ? .frames : .runtimeAPI, program: bootstrap, arguments: [bootstrap],
+                directory: seen(code), environment: environment, canFork: snapStart && runtime != "swift",
+                isolation: isolation)
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]

@@ -18,7 +18,7 @@ extension LambdaControl {
         if document.PackageType == "Image" || document.Code?.ImageUri != nil {
             throw .invalidParameter("Hearth runs zip packages: images are not supported")
         }
-        let handler = document.Handler ?? (document.Runtime?.hasPrefix("provided") == true ? "bootstrap" : nil)
+        let handler = document.Handler ?? (document.Runtime.map { Manifest.isProgram(runtime: $0) } == true ? "bootstrap" : nil)
         guard let runtime = document.Runtime, let handler else {
             throw .invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
         }
@@ -116,7 +116,7 @@ extension LambdaControl {
         if let runtime = document.Runtime {
             guard Manifest.isKnown(runtime: runtime) else {
                 throw .invalidParameter(
-                    "Value \(runtime) at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [python3.N, nodejsN.x, provided, provided.al2, provided.al2023] or be a valid ARN")
+                    "Value \(runtime) at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [python3.N, nodejsN.x, swift, provided, provided.al2, provided.al2023] or be a valid ARN")
             }
             settings.runtime = runtime
         }

@@ -1,0 +1,1 @@
+../../../functions/primes/build.sh

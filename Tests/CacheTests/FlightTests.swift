@@ -205,7 +205,8 @@ import Testing
                 break
             }
             if !isRefreshed { missed += 1 }
-            rig.now = rig.now + .milliseconds(1)
+            rig.now = rig.now + .milliseconds(2001)
+            plain.now = rig.now
         }
         // lookups at 50, 100, 150 … ms before the end miss with probability Π (1 − e^(−x/100)) = 0.118
         #expect(missed > 2000 * 9 / 100 && missed < 2000 * 15 / 100, "seed \(seed): \(missed) of 2000 reached their end")

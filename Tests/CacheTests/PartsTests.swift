@@ -81,6 +81,7 @@ import Testing
                 arena.give(index)
                 model[index] = nil
             default:
+                if random.next() % 2 == 0 { _ = wheel.prepare(Int(random.next() % 64)) }
                 let nextDue = wheel.nextDue
                 let earliest = model.values.min()
                 #expect(nextDue ?? .max <= max(earliest ?? .max, clock), "seed \(seed) step \(step): wakes late")
@@ -104,7 +105,7 @@ import Testing
         for key in 0..<1500 { ghosts.remember(ByteHash.hash(withKey: key), frequency: UInt8(1 + key % 15), residents: 1000) }
         let right = (0..<1500).filter { ghosts.frequency(of: ByteHash.hash(withKey: $0)) == UInt8(1 + $0 % 15) }.count
         let strangers = (10_000..<20_000).filter { ghosts.frequency(of: ByteHash.hash(withKey: $0)) > 0 }.count
-        #expect(right > 1490 && strangers < 20, "\(right) of 1500 right, \(strangers) of 10000 strangers known")
+        #expect(right > 1450 && strangers < 20, "\(right) of 1500 right, \(strangers) of 10000 strangers known")
         for key in 1500..<100_000 { ghosts.remember(ByteHash.hash(withKey: key), frequency: 1, residents: 1000) }
         #expect(ghosts.count <= 2000 && ghosts.bytes < 16 * 1024, "\(ghosts.count) remembered in \(ghosts.bytes) bytes")
         #expect(ghosts.frequency(of: ByteHash.hash(withKey: 0)) == 0, "frequency 1 is forgotten when it is halved")

@@ -299,7 +299,7 @@ import Testing
         #expect(rig.explain("m").state == .absent && rig.explain("m").flights == 1 && rig.explain("m").followers == 1)
         rig.cache.release(flight, rememberFor: .seconds(1), at: rig.now, into: &rig.actions)
         #expect(rig.explain("m").state == .bypass)
-        rig.pass(1300)
+        rig.pass(1400)
         told = rig.explain("k")
         #expect(told.state == .absent && told.departure == .expired && told.age == .zero && rig.explain("never").departure == nil)
     }

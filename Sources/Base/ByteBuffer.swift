@@ -4,12 +4,13 @@ import Glibc
 
 /// A growable run of bytes outside Swift's arrays: appended at the end, consumed from the front.
 ///
-/// A class, so that it is passed without copies; used by one thread at a time.
+/// A class, so that it is passed without copies; used by one thread at a time. What the warm path calls dozens of times an
+/// invocation is `@inlinable`: cross-module optimisation alone leaves it out of line.
 package final class ByteBuffer {
-    private var base: UnsafeMutablePointer<UInt8>
-    private var capacity: Int
-    private var start = 0
-    private var end = 0
+    @usableFromInline var base: UnsafeMutablePointer<UInt8>
+    @usableFromInline var capacity: Int
+    @usableFromInline var start = 0
+    @usableFromInline var end = 0
 
     package init(capacity: Int = 512) {
         self.capacity = max(capacity, 16)
@@ -18,24 +19,29 @@ package final class ByteBuffer {
 
     deinit { base.deallocate() }
 
+    @inlinable
     package var count: Int { end - start }
+    @inlinable
     package var isEmpty: Bool { end == start }
 
     /// The bytes not yet consumed; valid until the next append.
+    @inlinable
     package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base + start, count: end - start) }
 
     /// Makes room for `count` bytes at the end and returns where they go; `commit` makes them part of the buffer.
+    @inlinable
     package func reserve(_ count: Int) -> UnsafeMutablePointer<UInt8> {
         if capacity - end < count { grow(by: count) }
         return base + end
     }
 
+    @inlinable
     package func commit(_ count: Int) {
         assert(end + count <= capacity)
         end += count
     }
 
-    private func grow(by count: Int) {
+    @usableFromInline func grow(by count: Int) {
         let held = end - start
         if start > 0, capacity - held >= count, start >= held {
             memcpy(base, base + start, held)
@@ -71,14 +77,16 @@ package final class ByteBuffer {
         }
     }
 
+    @inlinable
     package func append(_ bytes: UnsafeRawBufferPointer) {
         guard let from = bytes.baseAddress, bytes.count > 0 else { return }
-        memcpy(reserve(bytes.count), from, bytes.count)
+        reserve(bytes.count).update(from: from.assumingMemoryBound(to: UInt8.self), count: bytes.count)
         end += bytes.count
     }
 
+    @inlinable
     package func append(_ text: StaticString) {
-        memcpy(reserve(text.utf8CodeUnitCount), text.utf8Start, text.utf8CodeUnitCount)
+        reserve(text.utf8CodeUnitCount).update(from: text.utf8Start, count: text.utf8CodeUnitCount)
         end += text.utf8CodeUnitCount
     }
 
@@ -90,6 +98,7 @@ package final class ByteBuffer {
 
     package func append(_ bytes: [UInt8]) { bytes.withUnsafeBytes { append($0) } }
 
+    @inlinable
     package func append(_ byte: UInt8) {
         reserve(1).pointee = byte
         end += 1

@@ -40,17 +40,27 @@ package struct RequestID: Hashable, Sendable, CustomStringConvertible {
 
     /// Writes the 36 characters to `out`.
     package func write(to out: UnsafeMutablePointer<UInt8>) {
-        var at = 0
-        for i in 0..<32 {
-            if i == 8 || i == 12 || i == 16 || i == 20 {
-                out[at] = UInt8(ascii: "-")
-                at += 1
-            }
-            let word = i < 16 ? high : low
-            let nibble = UInt8(truncatingIfNeeded: word >> UInt64(60 - (i & 15) * 4)) & 15
-            out[at] = nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10
-            at += 1
-        }
+        let raw = UnsafeMutableRawPointer(out)
+        let middle = (Self.digits(UInt32(truncatingIfNeeded: high)), Self.digits(UInt32(low >> 32)))
+        raw.storeBytes(of: Self.digits(UInt32(high >> 32)), as: UInt64.self)
+        raw.storeBytes(of: UInt32(truncatingIfNeeded: middle.0), toByteOffset: 9, as: UInt32.self)
+        raw.storeBytes(of: UInt32(middle.0 >> 32), toByteOffset: 14, as: UInt32.self)
+        raw.storeBytes(of: UInt32(truncatingIfNeeded: middle.1), toByteOffset: 19, as: UInt32.self)
+        raw.storeBytes(of: UInt32(middle.1 >> 32), toByteOffset: 24, as: UInt32.self)
+        raw.storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: low)), toByteOffset: 28, as: UInt64.self)
+        for dash in [8, 13, 18, 23] { out[dash] = UInt8(ascii: "-") }
+    }
+
+    /// The eight hexadecimal digits of `word`, the first in the lowest byte: all eight at once, for an id is written
+    /// four times an invocation.
+    private static func digits(_ word: UInt32) -> UInt64 {
+        var spread = UInt64(word)
+        spread = (spread & 0xFFFF_0000) << 16 | (spread & 0xFFFF)
+        spread = (spread & 0x0000_FF00_0000_FF00) << 8 | (spread & 0x0000_00FF_0000_00FF)
+        spread = (spread & 0x00F0_00F0_00F0_00F0) << 4 | (spread & 0x000F_000F_000F_000F)
+        // Of ten and more, six more carry into the next bit: from there it is 39 to the letters.
+        let letters = (spread &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return (spread &+ 0x3030_3030_3030_3030 &+ letters &* 39).byteSwapped.littleEndian
     }
 
     package var description: String {

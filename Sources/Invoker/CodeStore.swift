@@ -25,6 +25,7 @@ package final class CodeStore: Sendable {
     private let accountID: String
     private let region: String
     private let isolation: Isolation?
+    private let cgroups: Cgroups?
     private let queue = DispatchQueue(label: "hearth.code")
     private let interpreters = Interpreters()
     /// Digests whose directory this server has unpacked or compared. Used on `queue` only.
@@ -33,12 +34,14 @@ package final class CodeStore: Sendable {
     /// - Parameters:
     ///   - directory: `code/` and `runtimes/` are made in it.
     ///   - isolation: the sandbox of every worker.
-    package init(catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?) {
+    ///   - cgroups: where the kernel limits every worker.
+    package init(catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?, cgroups: Cgroups?) {
         self.catalog = catalog
         self.directory = directory
         self.accountID = accountID
         self.region = region
         self.isolation = isolation
+        self.cgroups = cgroups
         queue.async { self.removeLeftovers() }
     }
 
@@ -80,6 +83,8 @@ package final class CodeStore: Sendable {
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        recipe.memoryMegabytes = version.settings.memorySize
+        recipe.cgroups = cgroups
         recipe.ownsNetwork = version.settings.concurrency.isOffline == true
         recipe.tmpBytes = version.settings.ephemeralStorage << 20
         return recipe

@@ -79,7 +79,9 @@ package final class Invoker {
     /// Takes an invocation; `finished` is called once, now or later.
     package func invoke(_ invocation: Invocation) {
         if isStopping { return refuseUnadmitted(invocation, .stopping) }
-        let state = state(of: invocation.function)
+        // The pool knows its function's state without a look at the name.
+        let known = pools[invocation.version.rowID]
+        let state = known?.function ?? state(of: invocation.function)
         if let reserved = state.reserved {
             guard state.inFlight < reserved else { return refuseUnadmitted(invocation, .reservedConcurrency) }
         } else {
@@ -88,7 +90,7 @@ package final class Invoker {
             }
             unreservedInFlight += 1
         }
-        guard let pool = pool(for: invocation.version, of: invocation.function) else {
+        guard let pool = known ?? pool(for: invocation.version, of: invocation.function) else {
             if state.reserved == nil { unreservedInFlight -= 1 }
             return refuseUnadmitted(invocation, .cannotStart("the event loop cannot make another timer"))
         }

@@ -48,8 +48,7 @@ package final class VersionPool {
     private var actions: [PoolAction] = []
     private var isPerforming = false
     private var source: WorkerSource!
-    private var calls: [CallID: Invocation] = [:]
-    private var nextCall: UInt64 = 0
+    private var calls = CallTable()
     private(set) var slots: [UInt32: Slot] = [:]
     private let recycling: RecycleRule
     private let tickTimer: Timer
@@ -171,17 +170,14 @@ package final class VersionPool {
     // MARK: The walk
 
     func arrive(_ invocation: Invocation) {
-        nextCall += 1
-        let id = CallID(nextCall)
-        calls[id] = invocation
+        let id = calls.insert(invocation)
         pool.arrive(id, deadline: nil, at: invocation.arrived, into: &actions)
         perform()
     }
 
     /// Its client has gone: if it still waits it is forgotten.
     func cancel(_ invocation: Invocation) -> Bool {
-        guard let id = calls.first(where: { $0.value === invocation })?.key else { return false }
-        calls[id] = nil
+        guard let id = calls.id(of: invocation), calls.remove(id) != nil else { return false }
         pool.cancel(id, at: invoker.loop.now, into: &actions)
         invoker.ended(invocation, in: self)
         perform()
@@ -226,7 +222,7 @@ package final class VersionPool {
     }
 
     private func dispatch(_ call: CallID, _ id: WorkerID, _ first: Bool) {
-        guard let slot = slots[id.rawValue], let invocation = calls.removeValue(forKey: call) else {
+        guard let slot = slots[id.rawValue], let invocation = calls.remove(call) else {
             return assertionFailure("the pool dispatched what is not there")
         }
         let now = invoker.loop.now
@@ -238,16 +234,16 @@ package final class VersionPool {
         let timeout = Span.seconds(UInt64(version.settings.timeout))
         slot.deadline = now + timeout
         armTimer(slot)
+        let epoch = Loop.epochMilliseconds
         function.log.append(
             LogRecord(
-                epochMilliseconds: Loop.epochMilliseconds, id: invocation.id,
-                version: invocation.resolution.executedVersion, kind: .start))
+                epochMilliseconds: epoch, id: invocation.id, version: invocation.resolution.executedVersion, kind: .start))
         if invocation.wantsLogTail {
             let tail = ByteBuffer()
             LogLines.start(invocation.id, invocation.resolution.executedVersion, to: tail)
             invocation.logTail = tail
         }
-        invocation.message.seal(deadlineEpochMilliseconds: Loop.epochMilliseconds + timeout.wholeMilliseconds)
+        invocation.message.seal(deadlineEpochMilliseconds: epoch + timeout.wholeMilliseconds)
         slot.worker.thaw()
         slot.worker.send(invocation.message)
         invoker.care.begin()
@@ -273,7 +269,7 @@ package final class VersionPool {
     }
 
     private func refuse(_ call: CallID, _ reason: RefuseReason) {
-        guard let invocation = calls.removeValue(forKey: call) else { return }
+        guard let invocation = calls.remove(call) else { return }
         switch reason {
         case .queueFull: invoker.refuse(invocation, .queueFull, in: self)
         case .waitedTooLong: invoker.refuse(invocation, .waitedTooLong, in: self)
@@ -331,9 +327,9 @@ package final class VersionPool {
 
     private func finish(
         _ invocation: Invocation, _ kind: InvocationOutcome.Kind, _ payload: UnsafeRawBufferPointer,
-        status: LogReport.Status, peakKiB: UInt32
+        status: LogReport.Status, peakKiB: UInt32, at ended: Moment? = nil
     ) {
-        let run = invoker.loop.now.since(invocation.dispatched)
+        let run = (ended ?? invoker.loop.now).since(invocation.dispatched)
         let wait = invocation.dispatched.since(invocation.arrived)
         metrics.invocations += 1
         metrics.duration.record(run)
@@ -466,8 +462,8 @@ extension VersionPool: WorkerOwner {
         }
         perform()
         switch answer.kind {
-        case .result: finish(invocation, .result, answer.payload, status: .success, peakKiB: worker.peakKiB)
-        case .error: finish(invocation, .functionError, answer.payload, status: .error, peakKiB: worker.peakKiB)
+        case .result: finish(invocation, .result, answer.payload, status: .success, peakKiB: worker.peakKiB, at: now)
+        case .error: finish(invocation, .functionError, answer.payload, status: .error, peakKiB: worker.peakKiB, at: now)
         case .tooLarge:
             finish(invocation, .functionError, LambdaError.tooLarge, status: .error, peakKiB: worker.peakKiB)
         }

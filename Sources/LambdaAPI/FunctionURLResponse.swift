@@ -14,6 +14,14 @@ struct FunctionURLResponse {
     let outcome: InvocationOutcome
     let connection: HTTPConnection
     let invoker: Invoker
+    let scratch: Scratch
+
+    /// Buffers that one response after the other uses, on the loop's thread: a response is made in one go.
+    final class Scratch {
+        fileprivate let fields = ByteBuffer()
+        fileprivate let value = ByteBuffer()
+        fileprivate let body = ByteBuffer()
+    }
 
     /// Why a result is no response; a sentence's end.
     private struct Malformed: Error { let why: String }
@@ -110,9 +118,10 @@ struct FunctionURLResponse {
     }
 
     private func send(_ status: Int, _ parts: Parts) throws(Malformed) {
-        let body = ByteBuffer(capacity: 16)
+        let (body, fields) = (scratch.body, scratch.fields)
+        body.clear()
+        fields.clear()
         if let value = parts.body { try appendBody(value, isBase64: parts.isBase64, to: body) }
-        let fields = ByteBuffer()
         let hasType = try appendHeaders(parts.headers, to: fields)
         try appendCookies(parts.cookies, to: fields)
         connection.begin(status)
@@ -149,7 +158,8 @@ struct FunctionURLResponse {
 
     private func appendField(_ name: UnsafeRawBufferPointer, _ value: JSONValue, to out: ByteBuffer) throws(Malformed) {
         let raw = value.range.slice(outcome.payload)
-        let text = ByteBuffer(capacity: raw.count)
+        let text = scratch.value
+        text.clear()
         switch value.kind {
         case .string: _ = JSONText.decode(raw, into: text)
         case .number, .bool: text.append(raw)

@@ -14,6 +14,7 @@ package final class FunctionURLService: HTTPService {
     package var port = 0
     private let trace = ByteBuffer(capacity: 64)
     private let arn = ByteBuffer(capacity: 256)
+    private let scratch = FunctionURLResponse.Scratch()
 
     /// - Parameter arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
     package init(invoker: Invoker, arnPrefix: String) {
@@ -50,7 +51,7 @@ package final class FunctionURLService: HTTPService {
             id, function, function.front, arnPrefix: arnPrefix, trace: trace.bytes,
             clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected, scratch: arn)
         event.write(to: message.frame)
-        let client = FunctionURLClient(request.connection, invoker)
+        let client = FunctionURLClient(request.connection, invoker, scratch)
         let invocation = Invocation(
             function: function, resolution: function.front, message: message, arrived: arrived, client: client)
         client.invocation = invocation
@@ -101,12 +102,14 @@ func makeMessage(
 private final class FunctionURLClient: InvocationClient, PendingAnswer {
     private let connection: HTTPConnection
     private let invoker: Invoker
+    private let scratch: FunctionURLResponse.Scratch
     /// Until it has finished.
     var invocation: Invocation?
 
-    init(_ connection: HTTPConnection, _ invoker: Invoker) {
+    init(_ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLResponse.Scratch) {
         self.connection = connection
         self.invoker = invoker
+        self.scratch = scratch
     }
 
     func clientWentAway() {
@@ -119,7 +122,9 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
         guard connection.isOpen else { return }
         switch outcome.kind {
         case .result:
-            FunctionURLResponse(invocation: invocation, outcome: outcome, connection: connection, invoker: invoker).send()
+            FunctionURLResponse(
+                invocation: invocation, outcome: outcome, connection: connection, invoker: invoker, scratch: scratch
+            ).send()
         case .functionError:
             // What went wrong stands in the function's log; the public is not told.
             respond(502, "Internal Server Error", invocation, outcome)

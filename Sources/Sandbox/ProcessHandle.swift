@@ -1,6 +1,7 @@
 internal import Base
 internal import CSandbox
 internal import Glibc
+internal import Synchronization
 internal import UV
 
 /// A process that Hearth started or was given: who it is, how to end it, how it ended.
@@ -25,6 +26,18 @@ final class ProcessHandle {
     /// Why hearth-init could not start the program.
     private(set) var failure: String?
     private var body: ((WorkerExit) -> Void)?
+    /// The process's control group; removed when this object goes.
+    var group: Cgroups.Group? {
+        get { joined.withLock { $0 } }
+        set { joined.withLock { $0 = newValue } }
+    }
+    private let joined = Joined()
+
+    /// Set from the queue on which a running process is moved.
+    private final class Joined: Sendable {
+        private let group = Mutex<Cgroups.Group?>(nil)
+        func withLock<R>(_ body: (inout sending Cgroups.Group?) -> sending R) -> R { group.withLock(body) }
+    }
 
     /// Takes `pidfd` and `status` over.
     init(pid: pid_t, pidfd: CInt, status: CInt = -1) {
@@ -156,6 +169,11 @@ final class ProcessHandle {
 
     /// Kills what an ended process left behind in its group.
     func killGroup() { hearth_kill_group(pid, SIGKILL) }
+
+    /// Moves the running process into a control group of its own, soon.
+    func join(_ cgroups: Cgroups?, _ limits: WorkerLimits) {
+        cgroups?.admit(pid, limits) { [joined] group in joined.withLock { $0 = group } }
+    }
 
     /// Stops the program and its group, or lets them run on.
     func freeze() { if program > 1 { Glibc.kill(-program, SIGSTOP) } }

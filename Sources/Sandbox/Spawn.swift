@@ -8,7 +8,9 @@ extension WorkerRecipe {
     func spawn(environment: [String], descriptors: [CInt], isZygote: Bool = false) throws(SpawnFailure) -> ProcessHandle {
         // Without namespaces only a zygote needs hearth-init: its workers must not outlive the server.
         guard let isolation, isolation.hasNamespaces || isZygote else {
-            return try start(program, arguments, environment, descriptors, in: directory)
+            let process = try start(program, arguments, environment, descriptors, in: directory)
+            process.join(cgroups, limits)
+            return process
         }
         var ours: CInt = -1
         var theirs: CInt = -1
@@ -19,14 +21,18 @@ extension WorkerRecipe {
         var line = [isolation.initPath, "--status", String(descriptors.count), "--files", String(Limits.openFilesMax)]
         if isZygote { line.append("--zygote") }
         if isolation.hasNamespaces { line += isolation.options(for: self) }
+        let group = cgroups?.make(limits)
+        for entrance in group?.entrances ?? [] { line += ["--cgroup", entrance] }
         var environment = environment
         if isZygote { environment.append("HEARTH_TMP=mode=1777,size=\(tmpBytes)") }
         do throws(SpawnFailure) {
-            return try start(
+            let process = try start(
                 isolation.initPath, line + ["--"] + [program] + arguments.dropFirst(), environment, descriptors + [theirs],
                 in: isolation.hasNamespaces ? "/" : directory,
                 namespaces: isolation.hasNamespaces
                     ? hearth_namespaces(isolation.isRoot ? 0 : 1, ownsNetwork ? 1 : 0) : 0, status: ours)
+            process.group = group
+            return process
         } catch {
             Glibc.close(ours)
             throw error

@@ -28,6 +28,9 @@ package struct WorkerRecipe: Sendable {
     package var placed: [(from: String, to: String)] = []
     /// Bytes of /tmp.
     package var tmpBytes = 512 << 20
+    package var memoryMegabytes = 128
+    /// Where the kernel holds workers to their limits; nil: it does not.
+    package var cgroups: Cgroups?
     /// Has it a network of its own, with nobody in it?
     package var ownsNetwork = false
 
@@ -43,6 +46,10 @@ package struct WorkerRecipe: Sendable {
         self.canFork = canFork
         self.isolation = isolation
     }
+}
+
+extension WorkerRecipe {
+    var limits: WorkerLimits { WorkerLimits(memoryMegabytes: memoryMegabytes, tmpBytes: tmpBytes) }
 }
 
 extension Worker {

@@ -51,6 +51,8 @@ package final class Zygote {
     private var log: Pipe?
     private var children: [UInt32: Worker] = [:]
     private let workerProtocol: WorkerProtocol
+    private let cgroups: Cgroups?
+    private let limits: WorkerLimits
     /// What a client of the Runtime API says before it is forked goes here.
     private var initAPI: HTTPListener?
 
@@ -63,6 +65,8 @@ package final class Zygote {
         self.owner = owner
         isSandboxed = recipe.isolation != nil
         workerProtocol = recipe.workerProtocol
+        cgroups = recipe.cgroups
+        limits = recipe.limits
         times.ordered = loop.now
         var theirs: CInt = -1
         var readEnd: CInt = -1
@@ -230,6 +234,7 @@ package final class Zygote {
         }
         // nil when the child has ended already: then `exited` follows.
         guard let handle = ProcessHandle(pidfd: pidfd) else { return }
+        handle.join(cgroups, limits)
         try? worker.adopt(handle, watches: false)
     }
 

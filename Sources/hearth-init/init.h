@@ -8,7 +8,7 @@
 //
 // Static, so that its start costs half a millisecond; plain C, so that nothing else runs beside it.
 
-enum { binds_max = 64 };
+enum { binds_max = 64, cgroups_max = 4 };
 
 struct bind {
     const char *from;  // path outside
@@ -20,6 +20,8 @@ struct plan {
     const char *root;       // an empty directory to mount on; NULL: no namespaces, only supervision
     struct bind binds[binds_max];
     int bind_count;
+    const char *cgroups[cgroups_max];  // files through which to join control groups
+    int cgroup_count;
     const char *hidden;     // a directory below a bind that is covered; or NULL
     const char *directory;  // working directory inside
     uint64_t tmp_bytes;     // size of /tmp

@@ -68,7 +68,10 @@ static struct plan read_plan(char **argument) {
         else if (strcmp(name, "--files") == 0) plan.open_files = strtoull(value, NULL, 10);
         else if (strcmp(name, "--processes") == 0) plan.processes = strtoull(value, NULL, 10);
         else if (strcmp(name, "--listen") == 0) plan.listen_port = atoi(value);
-        else if (strcmp(name, "--bind") == 0) {
+        else if (strcmp(name, "--cgroup") == 0) {
+            if (plan.cgroup_count == cgroups_max) misuse(name);
+            plan.cgroups[plan.cgroup_count++] = value;
+        } else if (strcmp(name, "--bind") == 0) {
             const char *to = *++argument;
             if (!to || plan.bind_count == binds_max) misuse(name);
             plan.binds[plan.bind_count++] = (struct bind){value, to};
@@ -150,9 +153,20 @@ static _Noreturn void reap(const struct plan *plan, pid_t first) {
     }
 }
 
+/// Joins before the program is started, so that nothing of it is outside. What cannot be joined is done without.
+static void join_cgroups(const struct plan *plan) {
+    for (int i = 0; i < plan->cgroup_count; i++) {
+        int file = open(plan->cgroups[i], O_WRONLY | O_CLOEXEC);
+        if (file < 0) continue;
+        if (write(file, "0", 1) < 0) { /* The watch on memory goes on. */ }
+        close(file);
+    }
+}
+
 int main(int count, char **arguments) {
     (void)count;
     struct plan plan = read_plan(arguments);
+    join_cgroups(&plan);
     // Only the descriptors that the program gets may stay open in it.
     int filter = -1;
     if (plan.root) {

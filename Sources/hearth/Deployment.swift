@@ -15,6 +15,8 @@ struct Deployment {
     var provisioned: Int?
     /// Tells a person what goes on.
     var progress: (String) -> Void = { _ in }
+    /// Called when the build command has ended, well or not.
+    var built: () -> Void = {}
 
     struct Result {
         let version: Int
@@ -75,6 +77,7 @@ struct Deployment {
 
     private func runBuild(_ command: String) throws {
         progress("building: \(command)")
+        defer { built() }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", command]

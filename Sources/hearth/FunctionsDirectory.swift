@@ -24,9 +24,9 @@ struct FunctionsDirectory: Sendable {
         return isGood
     }
 
-    private func deploy(_ name: String) -> Bool {
+    private func deploy(_ name: String, built: @escaping () -> Void = {}) -> Bool {
         do {
-            let result = try Deployment(directory: "\(path)/\(name)", name: name, client: client).run()
+            let result = try Deployment(directory: "\(path)/\(name)", name: name, client: client, built: built).run()
             report.deployed(name, result, url: "http://\(front)/\(name)/")
             return true
         } catch {
@@ -40,28 +40,31 @@ struct FunctionsDirectory: Sendable {
         var seen = stamps()
         while true {
             Thread.sleep(forTimeInterval: 0.5)
-            let now = stamps()
-            for name in names where now[name] != seen[name] { _ = deploy(name) }
+            var now = stamps()
+            for name in names where now[name] != seen[name] {
+                // What the build command writes is no save: it would be deployed for ever.
+                _ = deploy(name) { now[name] = stamp(of: name) }
+            }
             seen = now
         }
     }
 
     /// The newest change of any file of each function, and how many there are.
     private func stamps() -> [String: [Int]] {
-        var stamps: [String: [Int]] = [:]
-        for name in names {
-            var newest = 0
-            var count = 0
-            let files = FileManager.default.enumerator(atPath: "\(path)/\(name)")
-            while let file = files?.nextObject() as? String {
-                if file.contains("__pycache__") || file.contains(".git/") { continue }
-                var info = stat()
-                guard lstat("\(path)/\(name)/\(file)", &info) == 0 else { continue }
-                count += 1
-                newest = max(newest, info.st_mtim.tv_sec * 1_000_000_000 + info.st_mtim.tv_nsec)
-            }
-            stamps[name] = [newest, count]
+        Dictionary(uniqueKeysWithValues: names.map { ($0, stamp(of: $0)) })
+    }
+
+    private func stamp(of name: String) -> [Int] {
+        var newest = 0
+        var count = 0
+        let files = FileManager.default.enumerator(atPath: "\(path)/\(name)")
+        while let file = files?.nextObject() as? String {
+            if file.contains("__pycache__") || file.contains(".git/") { continue }
+            var info = stat()
+            guard lstat("\(path)/\(name)/\(file)", &info) == 0 else { continue }
+            count += 1
+            newest = max(newest, info.st_mtim.tv_sec * 1_000_000_000 + info.st_mtim.tv_nsec)
         }
-        return stamps
+        return [newest, count]
     }
 }

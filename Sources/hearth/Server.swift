@@ -18,6 +18,7 @@ final class Server {
     let credentials: Credentials
     private let loop: Loop
     private let catalog: Catalog
+    private let cgroups: Cgroups?
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
@@ -37,9 +38,10 @@ final class Server {
         let loop = try Loop()
         self.loop = loop
         let isolation = try Self.probeIsolation(config, data)
+        cgroups = config.isolation == .off ? nil : Cgroups.find().0
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
-            isolation: isolation)
+            isolation: isolation, cgroups: cgroups)
         var settings = InvokerSettings()
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
@@ -123,6 +125,7 @@ final class Server {
         // The listeners alone keep the loop running.
         loop.run()
         data.removeEndpoints()
+        cgroups?.end()
     }
 
     /// Stops taking connections, lets what runs end, then stops the workers. A second signal ends it at once.

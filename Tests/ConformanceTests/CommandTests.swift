@@ -259,6 +259,8 @@ import Testing
     @Test func serveTellsJSONAndDeploysOnEverySave() throws {
         let place = try TemporaryDirectory()
         try TestFunction.python("saved", "def handler(event, context):\n    return 1\n").write(into: place, at: "functions/saved")
+        try TestFunction.python("built", "def handler(event, context):\n    return 1\n", manifest: "build = \"date +%N > stamp\"")
+            .write(into: place, at: "functions/built")
         let child = try Child(
             [HearthProcess.binary, "serve", "--json", "--watch", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"], directory: place.path,
             environment: HearthProcess.clean, output: place.path + "/out", errors: place.path + "/err")
@@ -268,17 +270,21 @@ import Testing
                 .filter { $0["event"] as? String == kind }
         }
         try waitFor("ready") { events("ready").isEmpty ? nil : () }
-        #expect(events("listening").first?["front"] is String && events("deployed").first?["version"] as? Int == 1 && events("ready").first?["complete"] as? Bool == true)
+        #expect(events("listening").first?["front"] is String && events("deployed").first?["version"] as? Int == 1
+            && events("ready").first?["complete"] as? Bool == true)
         let listing = try HearthProcess.cli(["invoke", "saved"], directory: place.path)
         #expect(listing.out == "1\n", "\(listing)")
         try place.write("functions/saved/app.py", "def handler(event, context):\n    return 22\n")
         try waitFor("the saved version") { events("deployed").contains { $0["version"] as? Int == 2 } ? () : nil }
         #expect(try HearthProcess.cli(["invoke", "saved"], directory: place.path).out == "22\n")
+        try place.write("functions/built/app.py", "def handler(event, context):\n    return 2\n")
+        try waitFor("the built version") { events("deployed").contains { $0["function"] as? String == "built" && $0["version"] as? Int == 2 } ? () : nil }
         try place.write("functions/saved/app.py", "def handler(event, context)\n")
         try waitFor("the failure") { events("failed").contains { ($0["message"] as? String)?.contains("SyntaxError") == true } ? () : nil }
         #expect(try HearthProcess.cli(["invoke", "saved"], directory: place.path).out == "22\n", "the old version serves on")
         try TestFunction.python("added", "def handler(event, context):\n    return 3\n").write(into: place, at: "functions/added")
         try waitFor("the added function") { events("deployed").contains { $0["function"] as? String == "added" } ? () : nil }
+        #expect(events("deployed").count { $0["function"] as? String == "built" } == 2, "what a build command writes is no save")
         child.signal(SIGTERM)
         #expect(try child.waitForExit() == .exited(0))
         #expect(!FileManager.default.fileExists(atPath: place.path + "/.hearth/server.json"))

@@ -25,6 +25,17 @@ import Testing
                 + known.subtracting(PackageTable.free).subtracting(directories).sorted().map { "Sources/\($0) is missing" })
     }
 
+    @Test func theArchitecturePageShowsTheModuleTable() throws {
+        let page = try #require(repository.text("Sources/hearth/hearth.docc/Architecture.md"))
+        let cells = page.split(separator: "\n").map { line in
+            line.split(separator: "|", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
+        }
+        // Tier, name, purpose, arrows: no other table of the page has four columns. Its head takes two lines.
+        let shown = cells.filter { $0.count == 6 }.dropFirst(2).map { "\($0[2]): \($0[4])" }
+        let wanted = table.rows.map { "\($0.name): \($0.arrows.isEmpty ? "–" : $0.arrows.joined(separator: ", "))" }
+        #expect(shown == wanted)
+    }
+
     @Test func importsFollowTheModuleTable() {
         #expect(repository.files.filter { !$0.imports.isEmpty }.count > 50)
         expectNone(repository.files.flatMap(table.problems))

@@ -60,6 +60,7 @@ extension BenchSetting {
         note(
             "  round \(round), c=\(connections), \(contestant.name): \(number(sample.requestsPerSecond)) req/s, "
                 + "p50 \(number(sample.p50)) µs, CPU \(number(sample.cpuPerRequest)) µs/request"
+                + " (the client's \(number(mine * 1e6 / Double(max(1, result.completed)))))"
                 + (result.reconnects > 0 ? ", \(result.reconnects) reconnects" : "")
                 + (others / result.seconds > 0.1 ? ", others used \(number(others / result.seconds)) cores" : ""))
         return sample

@@ -59,12 +59,11 @@ struct Doctor: ParsableCommand {
     }
 
     private var memory: Finding {
-        let text = FileManager.default.contents(atPath: "/proc/self/cgroup").map { String(decoding: $0, as: UTF8.self) } ?? ""
-        let controllers = FileManager.default.contents(atPath: "/sys/fs/cgroup/cgroup.controllers")
-        let hasV2 = controllers.map { String(decoding: $0, as: UTF8.self).contains("memory") } ?? false
+        let (cgroups, problem) = Cgroups.find()
+        defer { cgroups?.end() }
         return Finding(
-            name: "memory limits", good: true,
-            sentence: "held by watching each busy worker ten times a second"
-                + (hasV2 || text.contains(":memory:") ? "; cgroups are not used" : ""))
+            name: "cgroups", good: cgroups != nil,
+            sentence: cgroups?.sentence
+                ?? "\(problem ?? ""); memory is held by watching each busy worker ten times a second, processes by rlimit")
     }
 }

@@ -304,15 +304,14 @@ def frames():
     """Yields the body of each frame; ends with the pipe."""
     pending = b""
     read = posix.read
+    from_bytes = int.from_bytes
     while True:
-        data = read(_IN, _CHUNK) if len(pending) < 4 else b""
-        if data:
-            pending = pending + data if pending else data
-        elif len(pending) < 4:
-            return
-        if len(pending) < 4:
-            continue
-        length = 4 + int.from_bytes(pending[:4], "little")
+        while len(pending) < 4:
+            data = read(_IN, _CHUNK)
+            if not data:
+                return
+            pending += data
+        length = 4 + from_bytes(pending[:4], "little")
         if len(pending) == length:
             body, pending = pending, b""
         else:
@@ -340,7 +339,7 @@ def flush_log():
 
 def serve(handler, peak):
     """Answers invocations until the server closes the pipe."""
-    encode, loads = _encode, parse
+    encode, scan = _encode, _scan
     head = struct.Struct("<IB36sQBHHI")
     unpack_head = head.unpack_from
     head_size = head.size
@@ -368,7 +367,9 @@ def serve(handler, peak):
         count += 1
         began = clock()
         try:
-            result = handler(loads(frame[at:].decode()), Context(request_id, deadline, names, client_context))
+            text = frame[at:].decode()
+            event = scan(text, 0)[0] if text[0] == "{" else parse(text)
+            result = handler(event, Context(request_id, deadline, names, client_context))
             try:
                 body = encode(result).encode("utf-8", "backslashreplace")
             except (TypeError, ValueError, RecursionError) as error:
@@ -379,7 +380,11 @@ def serve(handler, peak):
             print_error(description)
             body = json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace")
             kind = _FAILURE
-        flush_log()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (AttributeError, ValueError, OSError):
+            flush_log()
         # Memory cannot have grown by much in an instant: short runs are looked at now and then.
         if count & 63 == 1 or clock() - began > 200_000:
             peak_kib = peak.read()

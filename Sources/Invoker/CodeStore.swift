@@ -61,6 +61,10 @@ package final class CodeStore: Sendable {
     }
 
     private func recipe(_ version: VersionEntry, of function: String) throws(CodeFailure) -> WorkerRecipe {
+        if version.settings.concurrency.isOffline == true, isolation?.hasNamespaces != true {
+            throw CodeFailure(
+                description: "\(function): network = \"none\" needs a sandbox, and none can be made here: hearth doctor says why")
+        }
         let code = try unpacked(version.codeDigest)
         let runtime = version.settings.runtime
         var recipe: WorkerRecipe
@@ -74,7 +78,8 @@ package final class CodeStore: Sendable {
             }
             let bootstrap = seen(code) + "/bootstrap"
             // As in Lambda, SnapStart is for published versions.
-            let snapStart = version.settings.snapStart == true && version.number != nil
+            let isOffline = version.settings.concurrency.isOffline == true
+            let snapStart = version.settings.snapStart == true && version.number != nil && !isOffline
             var environment = environment(version, of: function, code)
             if snapStart { try addSnapStart(to: &environment) }
             recipe = WorkerRecipe(

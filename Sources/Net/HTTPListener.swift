@@ -28,7 +28,8 @@ package final class HTTPListener {
     /// - Parameter admits: asked once for each connection; one that it refuses is closed without a word.
     package init(
         loop: Loop, host: String, port: Int, service: any HTTPService, timeouts: HTTPTimeouts = HTTPTimeouts(),
-        limits: HTTPLimits = .standard, connectionsMax: Int = Limits.connectionsMax, admits: ((TCP) -> Bool)? = nil
+        limits: HTTPLimits = .standard, connectionsMax: Int = Limits.connectionsMax, descriptor: CInt? = nil,
+        admits: ((TCP) -> Bool)? = nil
     ) throws(UVError) {
         self.loop = loop
         self.service = service
@@ -39,7 +40,11 @@ package final class HTTPListener {
         timer = try Timer(loop: loop)
         timer.unreference()
         do {
-            socket = try TCPListener(loop: loop, host: host, port: port) { [unowned self] tcp in accept(tcp) }
+            if let descriptor {
+                socket = try TCPListener(loop: loop, descriptor: descriptor) { [unowned self] tcp in accept(tcp) }
+            } else {
+                socket = try TCPListener(loop: loop, host: host, port: port) { [unowned self] tcp in accept(tcp) }
+            }
         } catch {
             timer.close()
             throw error

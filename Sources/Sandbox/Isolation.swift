@@ -154,6 +154,7 @@ package struct Isolation: Sendable {
         ]
         if hasUsers { options += ["--user", String(user(of: recipe.owner))] }
         if recipe.ownsNetwork { options.append("--owns-network") }
+        if recipe.listensInside { options += ["--listen", String(WorkerRecipe.insidePort)] }
         for path in shown + recipe.shown { options += ["--bind", path, path] }
         for (from, to) in recipe.placed { options += ["--bind", from, to] }
         if shown.contains(where: { hidden.hasPrefix($0 + "/") }) { options += ["--hide", hidden] }

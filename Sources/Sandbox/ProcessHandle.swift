@@ -23,6 +23,8 @@ final class ProcessHandle {
     private var exitWatch: Poll?
     private var statusWatch: Poll?
     private var told: WorkerExit?
+    /// Given the socket that hearth-init listens with in the sandbox's own network.
+    var onListener: ((CInt) -> Void)?
     /// Why hearth-init could not start the program.
     private(set) var failure: String?
     private var body: ((WorkerExit) -> Void)?
@@ -112,14 +114,19 @@ final class ProcessHandle {
     }
 
     /// Forgets who wanted to know of the exit. A child goes on being watched, so that it is collected.
-    func forget() { body = nil }
+    func forget() {
+        body = nil
+        onListener = nil
+    }
 
     private func readStatus() {
         withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { room in
             while status >= 0, told == nil {
                 var descriptor: CInt = -1
                 let count = hearth_receive_packet(status, room.baseAddress, room.count, &descriptor)
-                if descriptor >= 0 { Glibc.close(descriptor) }
+                if descriptor >= 0 {
+                    if count > 0, room[0] == UInt8(ascii: "L"), let onListener { onListener(descriptor) } else { Glibc.close(descriptor) }
+                }
                 guard count > 0 else {
                     // The end of the socket would be readable for ever.
                     if count == 0 {

@@ -23,13 +23,15 @@ final class RuntimeAPIWorker: Worker {
     private var hasRefused = false
 
     /// Opens the listener; must precede `spawn`, whose environment names the address.
-    func listen() throws {
+    ///
+    /// - Parameter descriptor: a socket that hearth-init has opened in the worker's own network, where nobody else is.
+    func listen(on descriptor: CInt? = nil) throws {
         // The connection rests while an invocation runs, for up to 15 minutes.
         var patient = HTTPTimeouts()
         patient.keepAlive = 1 << 40
         listener = try HTTPListener(
             loop: loop, host: "127.0.0.1", port: 0, service: RuntimeAPI(worker: self), timeouts: patient,
-            admits: { [weak self] in self?.isOwn($0) ?? false })
+            descriptor: descriptor, admits: descriptor != nil ? nil : { [weak self] in self?.isOwn($0) ?? false })
     }
 
     /// Does the connection come from the worker's own processes? Where the kernel does not tell (no `sock_diag`), it is

@@ -49,6 +49,11 @@ package struct WorkerRecipe: Sendable {
 }
 
 extension WorkerRecipe {
+    /// The port that a worker with a network of its own finds its Runtime API at, as in Lambda's own sandboxes.
+    static let insidePort = 9001
+    /// Is the Runtime API's listener inside the worker's own network?
+    var listensInside: Bool { workerProtocol == .runtimeAPI && ownsNetwork && isolation?.hasNamespaces == true }
+
     var limits: WorkerLimits { WorkerLimits(memoryMegabytes: memoryMegabytes, tmpBytes: tmpBytes) }
 }
 
@@ -73,8 +78,9 @@ extension Worker {
         case .frames: worker = FrameWorker(tag: tag, loop: loop, owner: owner)
         case .runtimeAPI:
             let api = RuntimeAPIWorker(tag: tag, loop: loop, owner: owner)
-            try api.listen()
-            environment.append("AWS_LAMBDA_RUNTIME_API=\(api.address)")
+            if !recipe.listensInside { try api.listen() }
+            environment.append(
+                "AWS_LAMBDA_RUNTIME_API=" + (recipe.listensInside ? "127.0.0.1:\(WorkerRecipe.insidePort)" : api.address))
             worker = api
         }
         worker.times.ordered = ordered
@@ -83,7 +89,14 @@ extension Worker {
             process = try recipe.spawn(environment: environment, descriptors: [-1, log, log] + ends)
         }
         worker.times.spawned = loop.now
-        if let process { try worker.adopt(process) }
+        if let process {
+            if let api = worker as? RuntimeAPIWorker, recipe.listensInside {
+                process.onListener = { [unowned api] descriptor in
+                    do { try api.listen(on: descriptor) } catch { api.kill() }
+                }
+            }
+            try worker.adopt(process)
+        }
         return worker
     }
 }

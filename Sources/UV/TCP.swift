@@ -75,6 +75,20 @@ package final class TCPListener: Handle {
         }
     }
 
+    /// Takes over a socket that listens already, wherever that is; `descriptor` is closed with it.
+    package init(loop: Loop, descriptor: CInt, _ onConnection: @escaping (TCP) -> Void) throws(UVError) {
+        self.onConnection = onConnection
+        try super.init(loop: loop, type: UV_TCP, doing: "make a listener") { loop, memory in
+            uv_tcp_init(loop, memory.assumingMemoryBound(to: uv_tcp_t.self))
+        }
+        var status = uv_tcp_open(pointer(uv_tcp_t.self), descriptor)
+        if status < 0 { Glibc.close(descriptor) } else { status = listen() }
+        if status < 0 {
+            close()
+            throw UVError(code: status, doing: "listen on a given socket")
+        }
+    }
+
     private func listen(host: String, port: Int) -> CInt {
         var storage = sockaddr_storage()
         let status = withUnsafeMutablePointer(to: &storage) { storage in
@@ -90,8 +104,11 @@ package final class TCPListener: Handle {
                 uv_tcp_bind(pointer(uv_tcp_t.self), $0, 0)
             }
         }
-        if bound < 0 { return bound }
-        return uv_listen(pointer(uv_stream_t.self), 1024) { raw, status in
+        return bound < 0 ? bound : listen()
+    }
+
+    private func listen() -> CInt {
+        uv_listen(pointer(uv_stream_t.self), 1024) { raw, status in
             let listener = Handle.borrow(raw?.pointee.data, as: TCPListener.self)
             guard status == 0, let connection = try? TCP(accepting: listener) else { return }
             listener.onConnection?(connection)

@@ -28,7 +28,8 @@ enum Rules {
         ("SystemRandomNumberGenerator", "a Random as an argument", ["hearth", "dev"]),
     ]
 
-    private static let clocks: Set<String> = ["UV", "hearth", "dev"]
+    // A function in Swift lives in a process of its own, without a loop.
+    private static let clocks: Set<String> = ["UV", "HearthFunction", "hearth", "dev"]
 
     static func problems(in file: SourceFile) -> [String] {
         var problems: [String] = []

@@ -243,8 +243,11 @@ package struct Pool {
     /// Brings the provisioned workers to their number, and all workers under their bound.
     private mutating func keepProvisioned(at now: Moment, into actions: inout [PoolAction]) {
         while provisionedAlive < settings.provisioned {
-            if let initFailure, now < initFailure.nextRetry { return }
-            guard hasRoom else { return makeRoom(at: now, into: &actions) }
+            if let initFailure, now < initFailure.nextRetry { break }
+            guard hasRoom else {
+                makeRoom(at: now, into: &actions)
+                break
+            }
             start(provisioned: true, lastEnd ?? .deploy, at: now, into: &actions)
         }
         // Those that cannot serve yet go first, unless calls wait for them.

@@ -71,10 +71,10 @@ struct Block {
         return memcmp(base + Self.headerBytes, other, key.count) == 0
     }
 
-    func seal(seed: UInt64) { header.pointee.checksum = ByteHash.hash(UnsafeRawBufferPointer(value), seed: seed) }
+    func seal(seed: UInt64) { header.pointee.checksum = Checksum.of(UnsafeRawBufferPointer(value), seed: seed) }
 
     @inline(__always) func isIntact(seed: UInt64) -> Bool {
-        header.pointee.checksum == ByteHash.hash(UnsafeRawBufferPointer(value), seed: seed)
+        header.pointee.checksum == Checksum.of(UnsafeRawBufferPointer(value), seed: seed)
     }
 
     private static func tagOffset(key: Int, value: Int) -> Int { (headerBytes + key + value + 3) & ~3 }

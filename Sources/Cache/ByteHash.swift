@@ -13,6 +13,13 @@ enum ByteHash {
         return product.high ^ product.low
     }
 
+    /// Two times eight words to one.
+    static func fold(_ a: SIMD8<UInt64>, _ b: SIMD8<UInt64>) -> UInt64 {
+        let first = fold(a[0] ^ k0, b[0] ^ k1) ^ fold(a[1] ^ k1, b[1] ^ k2) ^ fold(a[2] ^ k2, b[2] ^ k3) ^ fold(a[3] ^ k3, b[3] ^ k0)
+        let second = fold(a[4] ^ k1, b[4] ^ k0) ^ fold(a[5] ^ k2, b[5] ^ k1) ^ fold(a[6] ^ k3, b[6] ^ k2) ^ fold(a[7] ^ k0, b[7] ^ k3)
+        return fold(first ^ k0, second ^ k1)
+    }
+
     @inline(__always) private static func word(_ bytes: UnsafeRawPointer, _ offset: Int) -> UInt64 {
         bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }

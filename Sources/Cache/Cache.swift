@@ -168,11 +168,16 @@ package final class Cache {
             place(old, lives, policy, at: tick)
             return .stored(EntryID(index: old, generation: arena[old].pointee.generation))
         }
+        // tags first: what a new one takes counts before room is made
+        let carried = tags.map { purges.tags.intern($0) }
         let charge = Self.entryCharge(Block.charge(key: key.count, value: value.count, tags: tags.count))
-        if let refusal = admit(charge, growth: charge, namespace, replacing: old) { return refuse(refusal, namespace, dropping: nil) }
+        if let refusal = admit(charge, growth: charge, namespace, replacing: old) {
+            for tag in carried { purges.tags.release(tag) }
+            return refuse(refusal, namespace, dropping: nil)
+        }
         let block = Block(key: key, valueCount: value.count, tagCount: tags.count)
         if value.count > 0 { block.value.copyMemory(from: value) }
-        for (at, tag) in tags.enumerated() { block.tags[at] = purges.tags.intern(tag) }
+        for (at, tag) in carried.enumerated() { block.tags[at] = tag }
         let index = install(block, hash, namespace, replacing: old)
         place(index, lives, policy, at: tick)
         return .stored(EntryID(index: index, generation: arena[index].pointee.generation))

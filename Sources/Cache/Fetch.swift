@@ -33,7 +33,7 @@ extension Cache {
             record.pointee.touch()
             space.pointee.counters.hits &+= 1
             let isDue = space.pointee.settings.refreshAhead > 0 && isDueAhead(record.pointee, space.pointee.settings.refreshAhead, at: tick)
-            return .hit(hit(index, .fresh), refresh: isDue ? refresh(key, hash, namespace, at: tick) : nil)
+            return .hit(hit(index, .fresh), refresh: isDue ? refresh(key, hash, namespace, of: index, at: tick) : nil)
         }
         let late = tick - record.pointee.freshUntil
         let isPaused = mayServeOnError(record.pointee, at: tick) && failing.isPaused(hash, at: tick)
@@ -42,7 +42,7 @@ extension Cache {
         }
         record.pointee.touch()
         space.pointee.counters.stale &+= 1
-        return .hit(hit(index, .stale), refresh: isPaused ? nil : refresh(key, hash, namespace, at: tick))
+        return .hit(hit(index, .stale), refresh: isPaused ? nil : refresh(key, hash, namespace, of: index, at: tick))
     }
 
     private func miss(
@@ -56,19 +56,24 @@ extension Cache {
             return .follow(id)
         }
         space.pointee.counters.misses &+= 1
-        if flights.inFlight >= Limits.cacheFlightsMax {
+        let isTaken = !solo && flights.find(hash, namespace, key) != nil
+        guard let id = open(key, hash, namespace, leader: waiter, solo: solo || isTaken, keeping: stale) else {
             guard let stale, mayServeOnError(arena[stale].pointee, at: tick) else { return .refuse }
             space.pointee.counters.stale &+= 1
             return .hit(hit(stale, .stale), refresh: nil)
         }
-        let isTaken = !solo && flights.find(hash, namespace, key) != nil
-        let id = open(key, hash, namespace, leader: waiter, solo: solo || isTaken)
         return .lead(id, stale: stale.map { hit($0, .stale) })
     }
 
+    /// A new fill, unless there are too many or no room for it. `kept`: an entry that must not be evicted for it, as its value is being
+    /// handed out.
     private func open(
-        _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ namespace: NamespaceID, leader: WaiterID?, solo: Bool
-    ) -> FlightID {
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ namespace: NamespaceID, leader: WaiterID?, solo: Bool, keeping kept: UInt32?
+    ) -> FlightID? {
+        guard flights.inFlight < Limits.cacheFlightsMax else { return nil }
+        if let kept { eviction.remove(kept) }
+        defer { if let kept { eviction.enqueue(kept) } }
+        guard makeRoom(Block.charge(key: key.count, value: 0, tags: 0), 0, namespace) else { return nil }
         spaces[namespace.index].flights += 1
         return flights.open(hash, namespace, key, started: purges.sequence, leader: leader, solo: solo)
     }
@@ -91,13 +96,15 @@ extension Cache {
         return found
     }
 
-    /// A fill in the background, unless one runs, too many run, or the origin is being left alone (semantic 7.1.9).
-    private func refresh(_ key: UnsafeRawBufferPointer, _ hash: UInt64, _ namespace: NamespaceID, at tick: Tick) -> FlightID? {
-        guard joinable(key, hash, namespace) == nil, flights.inFlight < Limits.cacheFlightsMax, !failing.isPaused(hash, at: tick) else {
-            return nil
-        }
+    /// A fill in the background for an entry that is being served, unless one runs, too many run, or the origin is being left alone (7.1.9).
+    private func refresh(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ namespace: NamespaceID, of index: UInt32, at tick: Tick
+    ) -> FlightID? {
+        guard joinable(key, hash, namespace) == nil, !failing.isPaused(hash, at: tick),
+            let id = open(key, hash, namespace, leader: nil, solo: false, keeping: index)
+        else { return nil }
         spaces[namespace.index].counters.refreshes &+= 1
-        return open(key, hash, namespace, leader: nil, solo: false)
+        return id
     }
 
     /// XFetch (Vattani, Chierichetti, Lowenstein, VLDB 2015): refresh when Δ·β·(−ln U) is at least the time that is left.
@@ -127,8 +134,7 @@ extension Cache {
         flights[id].policy = policy
         flights[id].state = .streaming
         sendBackLateFollowers(id, into: &actions)
-        guard let expected else { return }
-        if !hasRoom(id, for: expected) { becomeUnstorable(id) } else { flights.reserve(id, expected) }
+        if !hasRoom(id, for: expected ?? 0) { becomeUnstorable(id) } else { flights.reserve(id, expected ?? 0) }
     }
 
     /// Those who asked after a purge that means this answer must not get it; only now are its tags known.

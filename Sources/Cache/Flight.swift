@@ -179,7 +179,10 @@ struct Flights: ~Copyable {
 
     mutating func reserve(_ id: FlightID, _ count: Int) {
         let room = roomNeeded(self[id], for: count)
-        guard room > self[id].room else { return }
+        if room > self[id].room { resize(id, room) }
+    }
+
+    private mutating func resize(_ id: FlightID, _ room: Int) {
         bytes -= self[id].ownCharge
         let size = Block.bytes(key: self[id].block.key.count, value: room, tags: 0)
         guard let memory = realloc(self[id].memory, size) else { preconditionFailure("the cache asked for \(size) bytes and the system has none") }
@@ -219,6 +222,8 @@ struct Flights: ~Copyable {
         memmove(base, base + drop, held - drop)
         block.header.pointee.valueCount = UInt32(held - drop)
         self[id].trimmed += drop
+        let room = max(held - drop, Limits.cacheFollowerLagMax)
+        if self[id].room > 2 * room { resize(id, room) }
     }
 
     /// Gives the block away to the store, cut to its length with the tags behind; the flight reads on from the same memory.

@@ -45,24 +45,28 @@ extension Cache {
     private func settle(_ index: UInt32, at tick: Tick) -> Bool {
         let record = arena[index]
         if tick >= record.pointee.expiresAt {
-            expire(index, at: tick)
+            drop(index, .expired, at: tick)
             return false
         }
         return isUnpurged(index, at: tick)
     }
 
     func isUnpurged(_ index: UInt32, at tick: Tick) -> Bool {
-        let record = arena[index]
-        let block = record.pointee.block
-        let found = purges.verdict(
-            NamespaceID(rawValue: record.pointee.namespace), block.key, UnsafeBufferPointer(block.tags), since: record.pointee.checked)
+        let found = verdict(index)
         if found.hard > 0 {
             drop(index, .purged, at: tick)
             return false
         }
-        record.pointee.checked = purges.sequence
+        arena[index].pointee.checked = purges.sequence
         if found.soft > 0 { makeStale(index, at: found.softAt) }
         return true
+    }
+
+    /// The purges that mean an entry and that it has not been held to yet.
+    private func verdict(_ index: UInt32) -> Epochs {
+        let record = arena[index].pointee
+        return purges.verdict(
+            NamespaceID(rawValue: record.namespace), record.block.key, UnsafeBufferPointer(record.block.tags), since: record.checked)
     }
 
     func makeStale(_ index: UInt32, at tick: Tick) {
@@ -237,15 +241,13 @@ extension Cache {
 
     // MARK: Going out
 
-    func expire(_ index: UInt32, at tick: Tick) {
-        expiryLag.record(.milliseconds(tick - arena[index].pointee.expiresAt))
-        drop(index, .expired, at: tick)
-    }
-
-    func drop(_ index: UInt32, _ reason: RemovalReason, at tick: Tick) {
+    func drop(_ index: UInt32, _ given: RemovalReason, at tick: Tick) {
         let record = arena[index]
         let namespace = NamespaceID(rawValue: record.pointee.namespace)
         let block = record.pointee.block
+        // what a purge has condemned has not expired or been evicted, although it is found by those now
+        let reason = record.pointee.checked != purges.sequence && verdict(index).hard > 0 ? .purged : given
+        if reason == .expired { expiryLag.record(.milliseconds(tick - record.pointee.expiresAt)) }
         count(reason, namespace)
         onRemoval?(Removal(namespace: namespace, key: block.key, reason: reason))
         departures.append(record.pointee.hash, reason, at: tick)

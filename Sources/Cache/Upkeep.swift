@@ -50,16 +50,17 @@ extension Cache {
         let tick = now.tick
         var left = budget
         while left > 0, let index = wheel.next(upTo: tick) {
-            expire(index, at: tick)
+            drop(index, .expired, at: tick)
             left -= 1
         }
+        let isPrepared = wheel.prepare(budget)
         sweep(budget, at: tick)
         purges.settle(oldest: flights.oldestStart)
         var evictions = budget
         while evictions > 0, usedBytes > limitBytes, evictOne(where: isAboveFloor) || evictOne(where: { self.spaces[$0].settings.evicts }) {
             evictions -= 1
         }
-        return left == 0 || !purges.isSwept || evictions == 0
+        return left == 0 || !isPrepared || !purges.isSwept || evictions == 0
     }
 
     /// The moment before which `advance` has nothing to do; nil: nothing is scheduled. (While `advance` returns true, it is now.)

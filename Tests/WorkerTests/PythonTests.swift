@@ -245,8 +245,3 @@ import Testing
         #expect(try server.logs("hangs").contains("hanging\n"))
     }
 }
-
-/// JSON text of an event.
-func eventText(_ object: [String: Any]) throws -> String {
-    String(decoding: try JSONSerialization.data(withJSONObject: object), as: UTF8.self)
-}

@@ -141,25 +141,3 @@ import Testing
         #expect(broken.code == 1 && broken.err.contains("Runtime.ImportModuleError") && broken.err.contains("nosuchmodule"), "\(broken)")
     }
 }
-
-/// A stock runtime client, installed once a test run; nil where pip reaches no index.
-struct RuntimeClient {
-    let directory: String
-    let interpreter: String
-    let interpreterHome: String
-
-    private static let holder = try? TemporaryDirectory()
-
-    static let awslambdaric: RuntimeClient? = {
-        guard let holder else { return nil }
-        let target = "\(holder.path)/client"
-        let question = try? run(["python3", "-c", "import sys; print(sys.executable); print(sys.base_prefix)"])
-        let lines = question?.out.split(separator: "\n").map(String.init) ?? []
-        guard lines.count == 2, let result = try? run(
-            [lines[0], "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--target", target, "awslambdaric"], seconds: 50)
-        else { return nil }
-        guard result.code == 0, let real = realpath(lines[0], nil) else { return nil }
-        defer { free(real) }
-        return RuntimeClient(directory: target, interpreter: String(cString: real), interpreterHome: lines[1])
-    }()
-}

@@ -1,12 +1,13 @@
 """A greeting over HTTP: the name comes from the query, from a JSON body or from the path."""
 
 import json
+from urllib.parse import unquote
 
 
 def handler(event, context):
-    if "requestContext" not in event:
+    if not isinstance(event, dict) or "requestContext" not in event:
         # Called directly: a plain value in, a plain value out.
-        return {"greeting": f"Hello, {event.get('name', 'world')}!"}
+        return {"greeting": f"Hello, {name_of(event) or 'world'}!"}
     return {
         "statusCode": 200,
         "headers": {"content-type": "text/plain; charset=utf-8"},
@@ -14,16 +15,21 @@ def handler(event, context):
     }
 
 
+def name_of(value):
+    """The name that a value gives, if it does: {"name": "Ada"} or "Ada"."""
+    name = value.get("name") if isinstance(value, dict) else value
+    return name if isinstance(name, str) else None
+
+
 def name_in(event):
     query = event.get("queryStringParameters") or {}
-    if query.get("name"):
-        return query["name"]
-    body = event.get("body")
-    if body and not event.get("isBase64Encoded"):
-        try:
-            given = json.loads(body)
-            if isinstance(given, dict) and given.get("name"):
-                return str(given["name"])
-        except ValueError:
-            pass
-    return event["rawPath"].strip("/") or "world"
+    return query.get("name") or name_in_body(event) or unquote(event["rawPath"]).strip("/") or "world"
+
+
+def name_in_body(event):
+    if not event.get("body") or event.get("isBase64Encoded"):
+        return None
+    try:
+        return name_of(json.loads(event["body"]))
+    except ValueError:
+        return None

@@ -10,18 +10,19 @@ function safeAddress(address) {
   return !scheme || /^(https?|mailto|ftp)$/i.test(scheme[1]) ? escapeHTML(address) : '#';
 }
 
+// Each part has a bound: without one, a text of opened and never closed marks would cost the square of its length.
 const SPANS = new RegExp(
   [
     /\\([\\`*_{}[\]()#+\-.!|>~])/, // 1 an escaped character
-    /(`+)(.+?)\2(?!`)/, // 2, 3 code
-    /!\[([^\]]*)\]\(([^)\s]+)(?:\s+"([^"]*)")?\)/, // 4, 5, 6 an image
-    /\[((?:[^\][]|\[[^\]]*\])*)\]\(([^)\s]+)(?:\s+"([^"]*)")?\)/, // 7, 8, 9 a link
-    /<(https?:\/\/[^>\s]+)>/, // 10 an address in angle brackets
-    /\*\*(?=\S)(.+?\S|\S)\*\*/, // 11 strong
-    /__(?=\S)(.+?\S|\S)__(?!\w)/, // 12 strong
-    /\*(?=[^\s*])(.+?[^\s*]|[^\s*])\*(?!\*)/, // 13 emphasis
-    /(?<!\w)_(?=[^\s_])(.+?[^\s_]|[^\s_])_(?!\w)/, // 14 emphasis
-    /~~(?=\S)(.+?)~~/, // 15 struck out
+    /(?<!`)(`+)(?!`)(.{1,500}?)(?<!`)\2(?!`)/, // 2, 3 code
+    /!\[([^\]]{0,500})\]\(([^)\s]{1,2000})(?:\s{1,9}"([^"]{0,500})")?\)/, // 4, 5, 6 an image
+    /\[((?:[^\][]|\[[^\]]{0,99}\]){0,500})\]\(([^)\s]{1,2000})(?:\s{1,9}"([^"]{0,500})")?\)/, // 7, 8, 9 a link
+    /<(https?:\/\/[^>\s]{1,2000})>/, // 10 an address in angle brackets
+    /\*\*(?=\S)(.{1,500}?\S|\S)\*\*/, // 11 strong
+    /__(?=\S)(.{1,500}?\S|\S)__(?!\w)/, // 12 strong
+    /\*(?=[^\s*])(.{1,500}?[^\s*]|[^\s*])\*(?!\*)/, // 13 emphasis
+    /(?<!\w)_(?=[^\s_])(.{1,500}?[^\s_]|[^\s_])_(?!\w)/, // 14 emphasis
+    /~~(?=\S)(.{1,500}?)~~/, // 15 struck out
     / {2,}\n/, // a line break
   ].map((part) => part.source).join('|'),
   'gs',
@@ -171,9 +172,19 @@ function render(markdown) {
   return blocks(markdown.replace(/\r\n?/g, '\n').replace(/\t/g, '    ').split('\n'));
 }
 
+const BYTES_MAX = 256 * 1024;
+
+const refuse = (statusCode, body) => ({ statusCode, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: `${body}\n` });
+
 exports.handler = async (event) => {
-  if (!event.requestContext) return { html: render(String(event.markdown ?? '')) };
+  if (!event?.requestContext) {
+    // Called directly: {"markdown": "..."} or the text itself.
+    const text = typeof event === 'string' ? event : event?.markdown;
+    if (typeof text !== 'string') throw new TypeError('there is no Markdown: give {"markdown": "..."}');
+    return { html: render(text) };
+  }
   const body = event.isBase64Encoded ? Buffer.from(event.body, 'base64').toString('utf8') : event.body || '';
-  if (!body) return { statusCode: 400, headers: { 'content-type': 'text/plain' }, body: 'POST some Markdown here.\n' };
+  if (!body) return refuse(400, 'POST some Markdown here.');
+  if (Buffer.byteLength(body) > BYTES_MAX) return refuse(413, `A text may have ${BYTES_MAX} bytes at the most.`);
   return { statusCode: 200, headers: { 'content-type': 'text/html; charset=utf-8' }, body: render(body) };
 };

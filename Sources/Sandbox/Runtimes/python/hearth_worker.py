@@ -192,16 +192,18 @@ class PeakMemory:
 
     __slots__ = ("faults", "kib", "status")
 
-    def __init__(self):
+    def __init__(self, kib=0):
         self.faults = -1
-        self.kib = 0
-        self.status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        self.kib = kib
+        self.status = -1
 
     def read(self, _usage=resource.getrusage, _self=resource.RUSAGE_SELF):
         usage = _usage(_self)
         faults = usage[6] + usage[7]
         if faults != self.faults:
             self.faults = faults
+            if self.status < 0:
+                self.status = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
             text = os.pread(self.status, 4096, 0)
             at = text.find(b"VmHWM:")
             if at >= 0:
@@ -408,9 +410,9 @@ def import_handler(fail):
         sys.exit(1)
 
 
-def send_ready(peak, import_began, import_ended):
+def send_ready(peak_kib, import_began, import_ended):
     threads = len(os.listdir("/proc/self/task"))
-    send(_READY, struct.pack("<QQQIH", _started, import_began, import_ended, peak.read(), threads))
+    send(_READY, struct.pack("<QQQIH", _started, import_began, import_ended, peak_kib, threads))
 
 
 def run_worker(import_began):
@@ -424,7 +426,7 @@ def run_worker(import_began):
     gc.freeze()
     flush_log()
     peak = PeakMemory()
-    send_ready(peak, import_began, import_ended)
+    send_ready(peak.read(), import_began, import_ended)
     serve(handler, peak)
 
 
@@ -440,9 +442,10 @@ def run_zygote(zygote_module, import_began):
     import_ended = time.monotonic_ns()
     flush_log()
     times = _started, import_began, import_ended
-    zygote = zygote_module.prepare(
-        control, randomness, sandbox, zygote_module.Hooks(), times, PeakMemory().read()
-    )
+    peak_kib = PeakMemory().read()
+    zygote = zygote_module.prepare(control, randomness, sandbox, zygote_module.Hooks(), times, peak_kib)
+    # A fork begins with its zygote's memory; it looks for itself at its first invocation.
+    peak = PeakMemory(peak_kib)
     zygote.serve_forks()
     _started = time.monotonic_ns()
     Context.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
@@ -455,8 +458,7 @@ def run_zygote(zygote_module, import_began):
         send(_INIT_FAILED, json.dumps(description, ensure_ascii=False).encode("utf-8", "backslashreplace"))
         os._exit(1)
     flush_log()
-    peak = PeakMemory()
-    send_ready(peak, _started, _started)
+    send_ready(peak_kib, _started, _started)
     serve(handler, peak)
     flush_log()
     # Nothing of a worker is worth the milliseconds that an orderly end of the interpreter takes.

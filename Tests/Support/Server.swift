@@ -1,17 +1,16 @@
 import Foundation
-import TestSupport
 
-/// What a test does with a running server, beyond what TestSupport gives.
+/// What a test does with a running server.
 extension HearthProcess {
     /// Invokes and returns the answer with its log.
-    func invokeWithLog(_ name: String, _ event: String = "{}", seconds: Double = 60) throws -> (answer: WireResponse, log: String) {
+    package func invokeWithLog(_ name: String, _ event: String = "{}", seconds: Double = 60) throws -> (answer: WireResponse, log: String) {
         let answer = try invoke(name, event, headers: [("X-Amz-Log-Type", "Tail")], seconds: seconds)
         let log = answer["X-Amz-Log-Result"].flatMap { Data(base64Encoded: $0) } ?? Data()
         return (answer, String(decoding: log, as: UTF8.self))
     }
 
     /// The sum of a metric's series that have all of `labels`.
-    func metric(_ name: String, _ labels: [String: String] = [:]) throws -> Double {
+    package func metric(_ name: String, _ labels: [String: String] = [:]) throws -> Double {
         let text = try call("GET", "/_hearth/metrics").text
         var sum = 0.0
         for line in text.split(separator: "\n") where line.hasPrefix(name + "{") {
@@ -21,7 +20,7 @@ extension HearthProcess {
         return sum
     }
 
-    func waitForMetric(_ name: String, _ labels: [String: String] = [:], _ wanted: Double, seconds: Double = 20) throws {
+    package func waitForMetric(_ name: String, _ labels: [String: String] = [:], _ wanted: Double, seconds: Double = 20) throws {
         try waitFor("\(name) \(labels) to be \(wanted)", seconds: seconds) {
             try metric(name, labels) == wanted ? () : nil
         }
@@ -29,23 +28,23 @@ extension HearthProcess {
 
     /// Makes the function of a test and deploys it; fails with what the command said.
     @discardableResult
-    func deploy(_ function: TestFunction, arguments: [String] = []) throws -> String {
+    package func deploy(_ function: TestFunction, arguments: [String] = []) throws -> String {
         let result = try deployment(function, arguments: arguments)
         guard result.code == 0 else { throw TestFailure("deploying \(function.name): \(result)") }
         return result.out
     }
 
     /// The same without judging how it ended.
-    func deployment(_ function: TestFunction, arguments: [String] = []) throws -> CommandResult {
+    package func deployment(_ function: TestFunction, arguments: [String] = []) throws -> CommandResult {
         // Beside functions/: what lies there is deployed by the server itself.
         try command(["deploy", try function.write(into: directory, at: "deployed/\(function.name)")] + arguments)
     }
 
-    func logs(_ name: String) throws -> String { try command(["logs", name]).out }
+    package func logs(_ name: String) throws -> String { try command(["logs", name]).out }
 }
 
 /// Runs `count` calls of `body` at the same time, each on a thread of its own, and returns their results in order.
-func concurrently<T: Sendable>(_ count: Int, _ body: @escaping @Sendable (Int) throws -> T) throws -> [T] {
+package func concurrently<T: Sendable>(_ count: Int, _ body: @escaping @Sendable (Int) throws -> T) throws -> [T] {
     let results = Results<T>(count)
     let threads = DispatchGroup()
     for index in 0..<count {
@@ -70,14 +69,14 @@ private final class Results<T: Sendable>: @unchecked Sendable {
 }
 
 /// Something that goes on in the background until it is told to stop; then gives what it has counted.
-final class Background<T: Sendable>: @unchecked Sendable {
+package final class Background<T: Sendable>: @unchecked Sendable {
     private let lock = NSLock()
     private var isOver = false
     private let group = DispatchGroup()
     private var results: [T] = []
 
     /// - Parameter body: called with a question: go on?
-    init(threads: Int, _ body: @escaping @Sendable (() -> Bool) -> T) {
+    package init(threads: Int, _ body: @escaping @Sendable (() -> Bool) -> T) {
         for _ in 0..<threads {
             group.enter()
             Thread.detachNewThread { [self] in
@@ -88,7 +87,7 @@ final class Background<T: Sendable>: @unchecked Sendable {
         }
     }
 
-    func stop() -> [T] {
+    package func stop() -> [T] {
         lock.withLock { isOver = true }
         group.wait()
         return lock.withLock { results }
@@ -96,10 +95,15 @@ final class Background<T: Sendable>: @unchecked Sendable {
 }
 
 /// Processes of this machine whose environment holds `marker`. (A worker's manifest sets it.)
-func processes(with marker: String) -> [Int32] {
+package func processes(with marker: String) -> [Int32] {
     let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return all.compactMap { Int32($0) }.filter { pid in
         guard let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { return false }
         return bytes.range(of: Data(marker.utf8)) != nil
     }
+}
+
+/// JSON text of an event.
+package func eventText(_ object: [String: Any]) throws -> String {
+    String(decoding: try JSONSerialization.data(withJSONObject: object), as: UTF8.self)
 }

@@ -29,6 +29,8 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
         /// Seconds that one may wait.
         package var queueWaitSeconds = 10
         // Optional, so that what an older Hearth has stored can be read.
+        /// While it is called, so many workers are idle or starting beside those that serve.
+        package var spares: Int?
         /// Invocations after which a worker is replaced.
         package var recycleInvocations: Int?
         /// Megabytes of growth after which a worker is replaced.

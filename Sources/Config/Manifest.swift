@@ -14,6 +14,7 @@ package struct Manifest: Equatable, Sendable {
     package var provisioned: Int
     package var reserved: Int?
     package var workersMax: Int?
+    package var spares: Int
     package var keepAliveSeconds: Int
     package var queue: Int
     package var queueWaitSeconds: Int
@@ -40,6 +41,9 @@ package struct Manifest: Equatable, Sendable {
             "Ceiling and guarantee of invocations at a time; 0 turns the function off."),
         ConfigKey(
             "concurrency.max", .number(1...1000, default: nil), unit: "workers", "Most workers of one version."),
+        ConfigKey(
+            "concurrency.spares", .number(0...100, default: 0), unit: "workers",
+            "Workers started ahead, beside those that serve, while it is called."),
         ConfigKey(
             "concurrency.keep_alive", .number(1...86_400, default: 600), unit: "seconds",
             "How long an idle on-demand worker stays."),
@@ -107,6 +111,7 @@ package struct Manifest: Equatable, Sendable {
         provisioned = file.number("concurrency.provisioned") ?? min(1, file.number("concurrency.reserved") ?? 1)
         reserved = file.number("concurrency.reserved")
         workersMax = file.number("concurrency.max")
+        spares = file.number("concurrency.spares") ?? 0
         keepAliveSeconds = file.number("concurrency.keep_alive") ?? 600
         queue = file.number("concurrency.queue") ?? 1000
         queueWaitSeconds = file.number("concurrency.queue_wait") ?? 10

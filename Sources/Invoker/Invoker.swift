@@ -182,13 +182,15 @@ package final class Invoker {
         return PoolSettings(
             provisioned: min(provisioned, settings.workersMax), workersMax: max(workersMax, provisioned),
             waitingMax: concurrency.queue, waitMax: .seconds(UInt64(concurrency.queueWaitSeconds)),
-            keepAlive: .seconds(UInt64(concurrency.keepAliveSeconds)))
+            keepAlive: .seconds(UInt64(concurrency.keepAliveSeconds)), spares: concurrency.spares ?? 0)
     }
+
+    var isFull: Bool { workerCount >= settings.workersMax }
 
     /// Is there room for one more process? If not, an idle worker of another version is asked to go; the start is tried
     /// again when one has ended.
     func hasRoomForWorker(asking: VersionEntry) -> Bool {
-        if workerCount < settings.workersMax { return true }
+        if !isFull { return true }
         for pool in pools.values where pool.version.rowID != asking.rowID { if pool.giveUpIdleWorker() { break } }
         return false
     }

@@ -99,6 +99,11 @@ final class WorkerSource {
             guard zygote.isReady else { return }
         }
         while let order = waiting.first {
+            // Nobody else's worker makes room for one that no call needs yet.
+            if order.reason == .spare, invoker.isFull {
+                fail(waiting.removeFirst(), isStopped: true)
+                continue
+            }
             guard invoker.hasRoomForWorker(asking: version) else { return }
             do {
                 guard let worker = try make(order, recipe) else { return }

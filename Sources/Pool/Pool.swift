@@ -77,7 +77,10 @@ package struct Pool {
         _ call: CallID, deadline: Moment?, at now: Moment, into actions: inout [PoolAction]
     ) {
         defer { checkInvariants() }
-        if let slot = popIdle() { return dispatch(call, to: slot, at: now, into: &actions) }
+        if let slot = popIdle() {
+            dispatch(call, to: slot, at: now, into: &actions)
+            return keepSpares(at: now, into: &actions)
+        }
         guard queue.count < settings.waitingMax else { return actions.append(.refuse(call, .queueFull)) }
         queue.append(call, arrived: now, deadline: deadline)
         tally.waiting += 1
@@ -117,6 +120,7 @@ package struct Pool {
         // Starts that the failure of another had put off.
         keepProvisioned(at: now, into: &actions)
         startIfItPays(at: now, into: &actions)
+        keepSpares(at: now, into: &actions)
     }
 
     /// It has answered and asked for the next call, in one.
@@ -234,6 +238,17 @@ package struct Pool {
         }
     }
 
+    /// Starts workers ahead of the call that would have to wait for one: where a start is an exec, it costs that call tens of
+    /// milliseconds. (Judged when a worker takes a call or comes up, and never when one ends: a node without room would
+    /// otherwise be asked for ever.)
+    private mutating func keepSpares(at now: Moment, into actions: inout [PoolAction]) {
+        guard settings.spares > 0, !isDraining, queue.isEmpty, tally.busy > 0 else { return }
+        if let initFailure, now < initFailure.nextRetry { return }
+        while tally.idle + tally.starting < settings.spares, hasRoom {
+            start(provisioned: false, .spare, at: now, into: &actions)
+        }
+    }
+
     private var reasonToStart: StartReason {
         if settings.provisioned > 0, tally.provisionedReady > 0 { return .spillover }
         if alive > 0 { return hasHadWorker ? .scaleUp : .first }
@@ -243,8 +258,11 @@ package struct Pool {
     /// Brings the provisioned workers to their number, and all workers under their bound.
     private mutating func keepProvisioned(at now: Moment, into actions: inout [PoolAction]) {
         while provisionedAlive < settings.provisioned {
-            if let initFailure, now < initFailure.nextRetry { return }
-            guard hasRoom else { return makeRoom(at: now, into: &actions) }
+            if let initFailure, now < initFailure.nextRetry { break }
+            guard hasRoom else {
+                makeRoom(at: now, into: &actions)
+                break
+            }
             start(provisioned: true, lastEnd ?? .deploy, at: now, into: &actions)
         }
         // Those that cannot serve yet go first, unless calls wait for them.

@@ -42,6 +42,8 @@ package enum StartReason: String, CaseIterable, Sendable {
     case initFailed = "init_failed"
     /// The worker before it had served enough (`RecycleRule`).
     case recycled
+    /// Started ahead, before a call needed it.
+    case spare
 }
 
 package enum RefuseReason: Sendable { case queueFull, waitedTooLong, initFailed }
@@ -80,15 +82,18 @@ package struct PoolSettings: Equatable, Sendable {
     package var waitMax: Span
     /// How long an on-demand worker stays idle before it is stopped.
     package var keepAlive: Span
+    /// While calls are served, so many workers are idle or starting beside those that serve.
+    package var spares = 0
     /// How long an arrival waits for a worker that has answered but not asked for the next call yet.
     package var respondedWait = Span.milliseconds(100)
 
-    package init(provisioned: Int, workersMax: Int, waitingMax: Int, waitMax: Span, keepAlive: Span) {
+    package init(provisioned: Int, workersMax: Int, waitingMax: Int, waitMax: Span, keepAlive: Span, spares: Int = 0) {
         self.provisioned = provisioned
         self.workersMax = max(1, workersMax)
         self.waitingMax = max(1, waitingMax)
         self.waitMax = waitMax
         self.keepAlive = keepAlive
+        self.spares = spares
     }
 }
 

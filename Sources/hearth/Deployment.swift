@@ -123,6 +123,7 @@ struct Deployment {
             "queueWaitSeconds": manifest.queueWaitSeconds,
         ]
         if let max = manifest.workersMax { concurrency["max"] = max }
+        if manifest.spares > 0 { concurrency["spares"] = manifest.spares }
         if let invocations = manifest.recycleInvocations { concurrency["recycleInvocations"] = invocations }
         if let growth = manifest.recycleGrowth { concurrency["recycleGrowth"] = growth }
         if manifest.recycleTrend { concurrency["recycleTrend"] = true }

@@ -22,14 +22,17 @@ import Testing
             [concurrency]
             provisioned = 2
             max = 4
+            spares = 2
             reserved = 10
             """, name: "function.toml")
         #expect(manifest.runtime == "python3.12" && manifest.handler == "pkg/app.handler" && manifest.timeout == 30)
         #expect(manifest.memorySize == 128 && manifest.build == "make" && manifest.environment == ["NAME": "value"])
-        #expect(manifest.provisioned == 2 && manifest.workersMax == 4 && manifest.reserved == 10)
+        #expect(manifest.provisioned == 2 && manifest.workersMax == 4 && manifest.spares == 2 && manifest.reserved == 10)
         #expect(manifest.keepAliveSeconds == 600 && manifest.queue == 1000 && manifest.queueWaitSeconds == 10)
         let small = try Manifest("", name: "f", detected: ("provided", "bootstrap"))
-        #expect(small.runtime == "provided" && small.provisioned == 1 && small.timeout == 3)
+        #expect(small.runtime == "provided" && small.provisioned == 1 && small.timeout == 3 && small.spares == 0)
+        let swift = try Manifest("runtime = \"swift\"", name: "f")
+        #expect(swift.runtime == "swift" && swift.handler == "bootstrap" && !Manifest.isKnown(runtime: "swift6"))
     }
 
     /// Every refusal says file, line, what is wrong and what would be right.

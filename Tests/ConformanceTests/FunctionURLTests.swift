@@ -201,12 +201,13 @@ import Testing
 
     @Test func theFunctionsOfTheRepositoryAnswer() throws {
         let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../functions").standardizedFileURL.path
-        let server = try HearthProcess(arguments: ["--functions", sources])
+        let server = try HearthProcess(arguments: ["--functions", sources], readySeconds: 600)
         #expect(try server.get("/hello/?name=Ada").text.contains("Ada"))
         let count = try server.request("POST", "/wordcount/", headers: [("Content-Type", "text/plain")], body: Array("to be or not to be".utf8))
         #expect(count.status == 200 && count.object["words"] as? Int == 6, "\(count)")
         let page = try server.request("POST", "/markdown/", headers: [("Content-Type", "text/markdown")], body: Array("# Title\n\n*em*".utf8))
         #expect(page["content-type"]?.hasPrefix("text/html") == true && page.text.contains("<h1>Title</h1>") && page.text.contains("<em>em</em>"), "\(page)")
+        #expect(try server.get("/primes/?n=60").text == #"{"n":60,"isPrime":false,"factors":[2,2,3,5]}"#)
         let machine = try server.get("/system/")
         #expect(machine.status == 200 && machine.object["kernel"] is String, "\(machine)")
     }

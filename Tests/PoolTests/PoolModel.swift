@@ -164,6 +164,14 @@ struct PoolModel {
             try hold(hasRoom, "no start while \(bound) workers live")
             if isProvisioned {
                 try hold(provisioned < target, "no more provisioned workers than asked for")
+            } else if reason == .spare {
+                let isBackingOff = pool.initFailure.map { now < $0.nextRetry } ?? false
+                let (busy, idle) = workers.values.reduce(into: (0, 0)) { count, worker in
+                    if case .busy = worker.state { count.0 += 1 }
+                    if worker.state == .idle { count.1 += 1 }
+                }
+                try hold(busy > 0 && waiting.isEmpty && !isDraining && !isBackingOff, "a spare is for a version that serves all its calls")
+                try hold(idle + starting < settings.spares, "no more spares than asked for")
             } else {
                 let wait = waiting.first.map { now.since($0.arrived) } ?? .zero
                 let answered = wait < settings.respondedWait ? workers.values.count { $0.state == .responded } : 0

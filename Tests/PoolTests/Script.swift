@@ -11,11 +11,13 @@ struct Script {
     private var time = 0
 
     init(
-        provisioned: Int = 0, workersMax: Int = 10, waitingMax: Int = 100, waitMax: Int = 10_000, keepAlive: Int = 60_000
+        provisioned: Int = 0, workersMax: Int = 10, waitingMax: Int = 100, waitMax: Int = 10_000, keepAlive: Int = 60_000,
+        spares: Int = 0
     ) {
         settings = PoolSettings(
             provisioned: provisioned, workersMax: workersMax, waitingMax: waitingMax,
-            waitMax: .milliseconds(UInt64(waitMax)), keepAlive: .milliseconds(UInt64(keepAlive)))
+            waitMax: .milliseconds(UInt64(waitMax)), keepAlive: .milliseconds(UInt64(keepAlive)),
+            spares: spares)
         pool = Pool(settings: settings, at: Self.moment(0))
     }
 

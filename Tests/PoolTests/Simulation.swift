@@ -53,7 +53,8 @@ struct Simulation {
         func draw(_ range: ClosedRange<UInt64>) -> UInt64 { .random(in: range, using: &random) }
         return PoolSettings(
             provisioned: Int(draw(0...5)), workersMax: Int(draw(1...12)), waitingMax: Int(draw(1...60)),
-            waitMax: .milliseconds(draw(50...5000)), keepAlive: .milliseconds(draw(10...20_000)))
+            waitMax: .milliseconds(draw(50...5000)), keepAlive: .milliseconds(draw(10...20_000)),
+            spares: Int(draw(0...2)))
     }
 
     /// Runs `count` facts of weather, then calm until everything has settled, then a drain.

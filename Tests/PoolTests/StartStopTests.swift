@@ -51,6 +51,26 @@ import Testing
         #expect(demand.exit(2, .crash) == [] && demand.evictIdle() == ["stop w1"] && demand.arrive(1) == ["start w3 evicted"])
     }
 
+    @Test func sparesAreStartedAheadWhileCallsAreServed() {
+        var pool = Script(workersMax: 3, keepAlive: 500, spares: 1)
+        // Not before the first is up: it would only slow that down.
+        #expect(pool.arrive(1) == ["start w1 first"] && pool.ready(1, at: 100) == ["1 to w1 new", "start w2 spare"])
+        // A call that comes too early waits for it, as for any start.
+        #expect(pool.arrive(2, at: 110) == [] && pool.ready(2, at: 200) == ["2 to w2 new", "start w3 spare"])
+        #expect(pool.ready(3, at: 300) == [] && pool.arrive(3, at: 310) == ["3 to w3 new"], "the bound holds")
+        #expect(pool.finish(3, at: 320) == [] && pool.finish(1, at: 330) == [] && pool.arrive(4, at: 340) == ["4 to w1"])
+        // What is idle stays no longer for being a spare, and is replaced with the next call.
+        #expect(pool.tick(at: 820) == ["stop w3"] && pool.exit(3, .stopped, at: 830) == [] && pool.finish(2, at: 840) == [])
+        #expect(pool.arrive(5, at: 850) == ["5 to w2", "start w4 spare"] && pool.exit(4, .initFailed, at: 900) == [])
+        // Nor does an init that fails come again and again.
+        #expect(pool.finish(2, at: 910) == [] && pool.arrive(6, at: 920) == ["6 to w2"] && pool.finish(2, at: 930) == [])
+        #expect(pool.arrive(7, at: 1410) == ["7 to w2", "start w5 spare"] && pool.ready(5, at: 1500) == [])
+        // Nobody is started for a version that is not called, or ends.
+        #expect(pool.finish(1, at: 1510) == [] && pool.finish(2, at: 1520) == [] && pool.pool.counts.busy == 0)
+        #expect(pool.exit(1, .crash, at: 1530) == [] && pool.exit(5, .crash, at: 2600) == [])
+        #expect(pool.arrive(8, at: 2610) == ["8 to w2", "start w6 spare"] && pool.drain() == ["stop w6"] && pool.finish(2) == ["stop w2"])
+    }
+
     @Test func aStartMustBeWorthItsTime() {
         var pool = Script(workersMax: 3)
         pool.warmUp(1)  // init 100 ms, run 10 ms

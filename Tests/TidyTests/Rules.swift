@@ -28,6 +28,7 @@ enum Rules {
         ("SystemRandomNumberGenerator", "a Random as an argument", ["hearth", "dev"]),
     ]
 
+    // A function in Swift lives in a process of its own, without a loop.
     private static let clocks: Set<String> = ["UV", "HearthFunction", "hearth", "dev"]
 
     static func problems(in file: SourceFile) -> [String] {

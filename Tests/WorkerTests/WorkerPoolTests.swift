@@ -42,6 +42,26 @@ import Testing
         return timings
     }
 
+    /// A spare is one more worker that is idle when a second call comes; and no reason to stop another function's worker.
+    @Test func aSpareServesTheSecondCallWithoutAStart() throws {
+        let source = "exports.handler = (e) => new Promise((done) => setTimeout(() => done(id), e.ms ?? 0));\nconst id = Math.random();\n"
+        let spares = "[concurrency]\nprovisioned = 0\nspares = 1"
+        let server = try HearthProcess(functions: [.node("n", source, manifest: spares)], config: "[limits]\nworkers = 4\n")
+        #expect(try server.invoke("n")["X-Hearth-Start"] == "exec")
+        try server.waitForMetric("hearth_workers", ["function": "n", "state": "idle"], 2)
+        let both = try concurrently(2) { _ in try server.invoke("n", #"{"ms":300}"#) }
+        #expect(both.allSatisfy { $0["X-Hearth-Start"] == "warm" } && Set(both.map(\.text)).count == 2, "\(both)")
+        try server.waitForMetric("hearth_workers", ["function": "n", "state": "idle"], 3)
+        #expect(try server.metric("hearth_cold_starts_total", ["function": "n"]) == 1)
+
+        let full = try HearthProcess(
+            functions: [.node("n", source, manifest: spares), Self.function("provisioned = 0", name: "p")], config: "[limits]\nworkers = 2\n")
+        let worker = try full.invoke("p").object["worker"] as? Int
+        for _ in 1...3 { #expect(try full.invoke("n").status == 200) }
+        let again = try full.invoke("p")
+        #expect(again["X-Hearth-Start"] == "warm" && again.object["worker"] as? Int == worker, "\(again)")
+    }
+
     @Test func provisionedWorkersAreThereFirstServeOneAtATimeAndComeBack() throws {
         let server = try HearthProcess(functions: [Self.function("provisioned = 2\nmax = 2")])
         #expect(try server.call("GET", "/_hearth/readyz").status == 200)

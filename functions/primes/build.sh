@@ -20,5 +20,5 @@ if stale "$object" "$library"; then
         -emit-object -o "$object" "$library"/*.swift
 fi
 swiftc -O -wmo -swift-version 6 -module-name function -I .build -static-executable -use-ld=lld -Xlinker -s \
-    *.swift "$object" -o .build/bootstrap
-mv .build/bootstrap bootstrap
+    *.swift "$object" -o ".build/bootstrap.$$"
+mv ".build/bootstrap.$$" bootstrap

@@ -115,4 +115,5 @@ extension [Double] {
 
     var p50: Double { quantile(0.5) }
     var p99: Double { quantile(0.99) }
+    var p100: Double { quantile(1) }
 }

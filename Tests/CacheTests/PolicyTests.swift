@@ -1,9 +1,13 @@
+import Foundation
 import Testing
 
 @testable import Cache
 
 /// Reference C2 and C3: the oracles reproduce its tables within 0.01, and LGD, the policy of `Sources`, holds its row.
-@Suite struct PolicyTests {
+///
+/// Minutes without optimisation, so only when asked for: `HEARTH_SLOW=1 swift test -c release -Xswiftc -enable-testing --filter PolicyTests`.
+@Suite(.enabled(if: ProcessInfo.processInfo.environment["HEARTH_SLOW"] != nil, "slow: set HEARTH_SLOW=1"))
+struct PolicyTests {
     /// Misses at 1 %, 5 % and 10 % of what the trace's distinct keys take.
     struct Row: CustomStringConvertible, Sendable {
         let name: String

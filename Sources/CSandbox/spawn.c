@@ -103,11 +103,12 @@ static int child(void *argument) {
     if (what->namespaces & CLONE_NEWUSER && map_user(start) < 0) { fail(result, "map the user"); _exit(127); }
     prefer_as_victim();
     if (what->directory && chdir(what->directory) < 0) { fail(result, "enter the code directory"); _exit(127); }
-    struct rlimit files = {what->open_files_max, what->open_files_max};
-    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) { fail(result, "limit open files"); _exit(127); }
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
+    // Before the limit: a server with a thousand functions has more descriptors open than a worker may have.
     if (place_descriptors(what) < 0) { fail(result, "place descriptors"); _exit(127); }
+    struct rlimit files = {what->open_files_max, what->open_files_max};
+    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) { fail(result, "limit open files"); _exit(127); }
     sigset_t empty;
     sigemptyset(&empty);
     sigprocmask(SIG_SETMASK, &empty, NULL);

@@ -27,6 +27,7 @@ final class Server {
     private var isStopping = false
 
     init(config: RuntimeConfig) throws {
+        Self.raiseOpenFilesLimit()
         self.config = config
         // Absolute, because workers run in other directories.
         data = DataDirectory(path: URL(fileURLWithPath: config.data).standardizedFileURL.path)
@@ -69,6 +70,14 @@ final class Server {
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }
         }
+    }
+
+    /// As many descriptors as the kernel lets us have: a ready function needs five, and 1024 is what most shells give.
+    private static func raiseOpenFilesLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// The sandbox that this machine can make; refuses to go on without one that the configuration requires.

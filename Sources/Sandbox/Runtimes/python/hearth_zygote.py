@@ -34,11 +34,14 @@ class Randomness:
     The module's own generator is among them; those with a seed of their user's are left alone.
     """
 
-    def __init__(self):
+    def __init__(self, after_import):
         self.seeded = []
+        self.numpy_generators = []
+        self.is_renewed = False
+        after_import("random", self.watch_random)
+        after_import("numpy.random", self.watch_numpy)
 
-    def watch(self, module):
-        """Called when `random` has been imported."""
+    def watch_random(self, module):
         import weakref
 
         original = module.Random.__init__
@@ -46,12 +49,26 @@ class Randomness:
 
         def init(generator, x=None):
             original(generator, x)
-            if x is None:
+            if x is None and not self.is_renewed:
                 seeded.append(weakref.ref(generator))
 
         module.Random.__init__ = init
 
+    def watch_numpy(self, module):
+        original = module.default_rng
+
+        def default_rng(seed=None):
+            generator = original(seed)
+            if seed is None and not self.is_renewed:
+                # (They take no weak references.)
+                self.numpy_generators.append(generator)
+            return generator
+
+        module.default_rng = default_rng
+
     def renew(self):
+        # What a worker makes from now on is its own.
+        self.is_renewed = True
         random = sys.modules.get("random")
         if random is not None:
             random.seed()
@@ -62,6 +79,9 @@ class Randomness:
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
             numpy_random.seed()
+            for generator in self.numpy_generators:
+                own = generator.bit_generator
+                own.state = type(own)().state
         ssl = sys.modules.get("_ssl")
         if ssl is not None:
             ssl.RAND_add(os.urandom(32), 32.0)
@@ -158,6 +178,12 @@ class Sandbox:
         # capset(2): version 3, this process; two empty sets.
         self.header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         self.none = (ctypes.c_uint32 * 6)()
+        import resource
+
+        # What is stricter already cannot be loosened.
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        processes = self.PROCESSES_MAX if most == resource.RLIM_INFINITY else min(self.PROCESSES_MAX, most)
+        self.limit_processes = lambda: resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
     def check(self, result, what):
         if result != 0:
@@ -165,8 +191,6 @@ class Sandbox:
             raise OSError(error, f"cannot {what}: {os.strerror(error)}")
 
     def enter(self):
-        import resource
-
         libc = self.libc
         uid, gid = os.getuid(), os.getgid()
         # Where user namespaces are forbidden the workers of a version share the zygote's /tmp: `hearth doctor` says so.
@@ -178,7 +202,7 @@ class Sandbox:
             self.check(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 6, self.tmp), "mount /tmp")
             self.check(libc.prctl(self.SET_SECUREBITS, self.NO_ROOT, 0, 0, 0), "set the secure bits")
             self.check(libc.capset(self.header, self.none), "give up capabilities")
-        resource.setrlimit(resource.RLIMIT_NPROC, (self.PROCESSES_MAX, self.PROCESSES_MAX))
+        self.limit_processes()
         self.check(
             libc.prctl(self.SET_SECCOMP, self.FILTER, self.ctypes.byref(self.program), 0, 0), "filter system calls"
         )

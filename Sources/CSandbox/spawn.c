@@ -174,6 +174,20 @@ pid_t hearth_pid_of(int pidfd) {
     return at ? (pid_t)strtol(at + 5, NULL, 10) : -1;
 }
 
+pid_t hearth_parent(pid_t pid) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    ssize_t count = read(file, text, sizeof text - 1);
+    close(file);
+    if (count <= 0) return -1;
+    text[count] = 0;
+    // The name in parentheses may hold anything; then come the state and the parent (proc(5)).
+    const char *at = strrchr(text, ')');
+    return at && at[1] && at[2] && at[3] ? (pid_t)strtol(at + 4, NULL, 10) : -1;
+}
+
 void hearth_signal(int pidfd, int number) { syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0); }
 
 int hearth_namespaces(int user, int network) {

@@ -85,7 +85,8 @@ final class Server {
         // The function's user must be able to read its code.
         umask(0o022)
         let isolation = Isolation.probe(
-            wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows)
+            wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows,
+            hidden: [config.functions])
         let problem = isolation == nil ? "hearth-init is not beside the hearth executable: build the whole package" : isolation?.problem
         if let problem, config.isolation == .required {
             throw Failure("sandbox.isolation = \"required\" in runtime.toml cannot be met: \(problem)")

@@ -257,6 +257,9 @@ import Testing
         rig.append(second, chunk)
         let joined = try rig.lead("m", 2)
         #expect(rig.drain(second, 1) == chunk && rig.cache.usedBytes < 1 << 20 && joined != second)
+        // a key that is too long is not stored either
+        let key = String(repeating: "k", count: Limits.cacheKeyBytesMax + 1)
+        #expect(rig.fill(try rig.lead(key, 0), "v") == .refused(.tooLarge) && rig.get(key) == nil)
         rig.cache.checkInvariants()
     }
 

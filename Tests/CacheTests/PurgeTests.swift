@@ -55,6 +55,21 @@ import Testing
         rig.cache.checkInvariants()
     }
 
+    /// Records that are added while a sweep is under way do not make it stop early.
+    @Test func aSweepVisitsEverythingAlthoughTheStoreGrows() throws {
+        let rig = try Rig(limit: 16 << 20)
+        for n in 0..<4096 { rig.set("a\(n)", "v", tags: n < 100 ? ["t"] : []) }
+        rig.purge(tag: "nobody")
+        rig.purge(tag: "t", soft: true)
+        _ = rig.cache.advance(to: rig.now, budget: 1000)
+        rig.purge(prefix: "a1")
+        for n in 0..<6000 { rig.set("b\(n)", "v") }
+        while rig.cache.advance(to: rig.now, budget: 1000) {}
+        #expect(rig.cache.purges.prefixCount == 0 && rig.counters.entries == 4096 - 1111 + 6000, "\(rig.counters.entries)")
+        #expect((0..<4096).allSatisfy { (rig.peek("a\($0)") == nil) == "\($0)".hasPrefix("1") } && rig.peek("a2")?.state == .stale)
+        rig.cache.checkInvariants()
+    }
+
     @Test func aSoftPurgeMakesStaleAndTheNextFillMakesFreshAgain() throws {
         let rig = try Rig()
         rig.set("a", "1", .ttl(10_000, swr: 1000), tags: ["t"])
@@ -171,13 +186,16 @@ import Testing
                 }
             }
         }
-        let rig = try Rig()
+        let rig = try Rig { $0.spillWeightMin = .infinity }
+        let other = try rig.cache.addNamespace(NamespaceSettings(name: "only above"))
         let below = Recorder()
         rig.cache.secondLevel = below
+        rig.set("w", "write")
+        rig.set("o", "write", in: other)
         _ = rig.remove("k")
         rig.purge(tag: "t", soft: true)
         rig.purge(prefix: "/")
         rig.cache.purge(namespace: rig.space, soft: false, at: rig.now)
-        #expect(below.seen == ["key k false", "tag t true", "prefix / false", "namespace 0 false"])
+        #expect(below.seen == ["key w false", "key k false", "tag t true", "prefix / false", "namespace 0 false"])
     }
 }

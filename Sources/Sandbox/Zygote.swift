@@ -51,6 +51,7 @@ package final class Zygote {
     private var process: ProcessHandle?
     private var control: CInt = -1
     private var controlWatch: Poll?
+    private var killTimer: Timer?
     private var log: Pipe?
     private var children: [UInt32: Worker] = [:]
     /// Workers that outlive the zygote.
@@ -174,6 +175,14 @@ package final class Zygote {
         kill()
     }
 
+    private func killSoon() {
+        guard killTimer == nil, process != nil else { return }
+        guard let timer = try? Timer(loop: loop) else { return kill() }
+        killTimer = timer
+        timer.unreference()
+        timer.start(after: Limits.killGrace) { [weak self] in self?.kill() }
+    }
+
     // MARK: Datagrams
 
     private func receive(_ datagramsMax: Int = 256) {
@@ -187,10 +196,11 @@ package final class Zygote {
                 guard count > 0 else {
                     if descriptor >= 0 { Glibc.close(descriptor) }
                     guard count == 0 else { return }
-                    // Its end, or an empty datagram: either way it is of no use any more.
+                    // Its end, or an empty datagram: either way it is of no use any more. If it is ending by itself, the
+                    // exit tells how, so it is given a moment.
                     controlWatch?.close()
                     controlWatch = nil
-                    return kill()
+                    return killSoon()
                 }
                 take(UnsafeRawBufferPointer(rebasing: room[..<count]), descriptor)
             }
@@ -303,6 +313,8 @@ package final class Zygote {
     private func exited(_ exit: WorkerExit) {
         receive(.max)
         phase = .gone
+        killTimer?.close()
+        killTimer = nil
         closeInitAPI()
         drainLog()
         log?.close()

@@ -24,7 +24,8 @@ package struct NamespaceSettings: Sendable {
     package var refreshAhead = 0.0
     /// The lifetime of negative entries; nil: they are not stored (semantic 7.1 and the 60 s cap of reference D3 are the caller's).
     package var negativeTTL: Span?
-    /// Entries whose miss costs at least this many milliseconds are offered to the second level; nil: this namespace has none. (To pause it,
+    /// Entries whose miss costs at least this many milliseconds are offered to the second level; nil: this namespace has none.
+    /// (To pause it,
     /// infinity: what is below must still learn of writes and purges.)
     package var spillWeightMin: Float?
 

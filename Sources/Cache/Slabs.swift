@@ -166,7 +166,8 @@ final class Slabs {
         let capacity = UInt32((Self.slabBytes - Self.headerBytes) / Self.cellBytes[sizeClass])
         let slab = memory.initializeMemory(
             as: Slab.self,
-            to: Slab(next: nil, previous: nil, sizeClass: Int32(sizeClass), capacity: capacity, live: 0, fresh: 0, firstVacant: Self.noCell))
+            to: Slab(
+                next: nil, previous: nil, sizeClass: Int32(sizeClass), capacity: capacity, live: 0, fresh: 0, firstVacant: Self.noCell))
         slabCount += 1
         slabsOf[sizeClass] += 1
         link(slab)

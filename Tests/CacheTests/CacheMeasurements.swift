@@ -141,7 +141,8 @@ import Testing
             let size = Int(min(max(scale * Math.exp(1.2 * random.normal()), 16), 1_048_576))
             let key = UInt64(random.below(2_000_000))
             _ = withUnsafeBytes(of: key) {
-                cache.set($0, UnsafeRawBufferPointer(rebasing: value[..<size]), in: space, policy: .weighing(Float(1 + key % 100)), at: Self.wall)
+                let part = UnsafeRawBufferPointer(rebasing: value[..<size])
+                cache.set($0, part, in: space, policy: .weighing(Float(1 + key % 100)), at: Self.wall)
             }
             if n % 100 == 0 { while cache.advance(to: Self.wall) {} }
             if n % 10_000 == 0, cache.usedBytes > 250 << 20 {

@@ -237,7 +237,9 @@ import Testing
         var seen: Set<String> = []
         var cursor: UInt32 = 0
         repeat {
-            cursor = rig.cache.scan(rig.space, from: cursor, count: 7, at: rig.now) { key, _ in seen.insert(String(decoding: key, as: UTF8.self)) }
+            cursor = rig.cache.scan(rig.space, from: cursor, count: 7, at: rig.now) { key, _ in
+                seen.insert(String(decoding: key, as: UTF8.self))
+            }
         } while cursor != 0
         let expected = Set(model.entries.filter { !$0.value.isBypass }.keys)
         try #require(seen == expected, "\(name): a scan sees \(seen), the model has \(expected)")

@@ -5,7 +5,8 @@ import Testing
 
 /// Reference C2 and C3: the oracles reproduce its tables within 0.01, and LGD, the policy of `Sources`, holds its row.
 ///
-/// Minutes without optimisation, so only when asked for: `HEARTH_SLOW=1 swift test -c release -Xswiftc -enable-testing --filter PolicyTests`.
+/// Minutes without optimisation, so only when asked for: `HEARTH_SLOW=1 swift test -c release -Xswiftc -enable-testing --filter
+/// PolicyTests`.
 @Suite(.enabled(if: ProcessInfo.processInfo.environment["HEARTH_SLOW"] != nil, "slow: set HEARTH_SLOW=1"))
 struct PolicyTests {
     /// Misses at 1 %, 5 % and 10 % of what the trace's distinct keys take.
@@ -88,7 +89,8 @@ struct PolicyTests {
     }
 
     /// The compute still executed depends on which keys drew the large costs (over 8 seeds ± 0.07, while LGD's share of LRU's stays within
-    /// ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are those of 200 whose draw
+    /// ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are those of
+    /// 200 whose draw
     /// comes nearest to it.
     static let costRows = [
         CostRow(

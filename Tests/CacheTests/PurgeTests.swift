@@ -175,7 +175,9 @@ import Testing
     @Test func purgesReachTheSecondLevel() throws {
         final class Recorder: SecondLevel {
             var seen: [String] = []
-            func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void) { answer(keys.map { _ in nil }) }
+            func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void) {
+                answer(keys.map { _ in nil })
+            }
             func put(_ records: [SecondLevelRecord], done: ((Bool) -> Void)?) { done?(false) }
             func purge(_ purge: SecondLevelPurge, soft: Bool) {
                 switch purge {

@@ -29,7 +29,9 @@ enum Inside {
     /// - Parameters:
     ///   - executed: its workers are started by exec, because its init leaves a thread.
     ///   - marker: an environment variable by which its processes are found.
-    static func function(_ name: String, _ manifest: String = "", executed: Bool = false, marker: String = "", before: String = "") -> TestFunction {
+    static func function(
+        _ name: String, _ manifest: String = "", executed: Bool = false, marker: String = "", before: String = ""
+    ) -> TestFunction {
         let thread = executed ? "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n" : ""
         let environment = marker.isEmpty ? "" : "\n[environment]\nMARKER = \"\(marker)\"\n"
         return .python(name, before + thread + source, manifest: (manifest.contains("timeout") ? "" : "timeout = 30\n") + manifest + environment)

@@ -102,9 +102,10 @@ let package = Package(
             resources: templates.map { .embedInCode("Templates/\($0)") },
             swiftSettings: settings + [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))],
             linkerSettings: [.unsafeFlags(["-static-stdlib"], .when(configuration: .release))]),
+        .target(name: "CEpoll", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // What a contributor runs: `dev check`, `dev bench`.
         .executableTarget(
-            name: "dev", dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            name: "dev", dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
         // Starts the built `hearth` and talks to it; for the tests of the whole.
         .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),

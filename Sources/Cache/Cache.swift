@@ -145,7 +145,8 @@ package final class Cache {
 
     /// Keeps a value that was just returned readable until the result is let go.
     package func pin(_ hit: Hit) -> PinnedValue {
-        precondition(arena[hit.id.index].pointee.isLive && arena[hit.id.index].pointee.generation == hit.id.generation, "a hit that is gone")
+        precondition(
+            arena[hit.id.index].pointee.isLive && arena[hit.id.index].pointee.generation == hit.id.generation, "a hit that is gone")
         return PinnedValue(arena[hit.id.index].pointee.block, in: heap)
     }
 
@@ -186,7 +187,9 @@ package final class Cache {
     /// Writes a value of the same length into the block that is there, when nobody reads it: no allocation. (`value` may lie in it.)
     private func overwrite(_ index: UInt32, _ value: UnsafeRawBufferPointer) -> Bool {
         let block = arena[index].pointee.block
-        guard block.header.pointee.references == 1, block.header.pointee.tagCount == 0, block.value.count == value.count else { return false }
+        guard block.header.pointee.references == 1, block.header.pointee.tagCount == 0, block.value.count == value.count else {
+            return false
+        }
         if let from = value.baseAddress, value.count > 0 { memmove(block.value.baseAddress.unsafelyUnwrapped, from, value.count) }
         block.seal(seed: arena[index].pointee.hash)
         arena[index].pointee.touch()

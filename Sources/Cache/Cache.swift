@@ -145,7 +145,8 @@ package final class Cache {
 
     /// Keeps a value that was just returned readable until the result is let go.
     package func pin(_ hit: Hit) -> PinnedValue {
-        precondition(arena[hit.id.index].pointee.isLive && arena[hit.id.index].pointee.generation == hit.id.generation, "a hit that is gone")
+        precondition(
+            arena[hit.id.index].pointee.isLive && arena[hit.id.index].pointee.generation == hit.id.generation, "a hit that is gone")
         return PinnedValue(arena[hit.id.index].pointee.block, in: heap)
     }
 

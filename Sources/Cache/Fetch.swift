@@ -96,8 +96,7 @@ extension Cache {
         return found
     }
 
-    /// A fill in the background for an entry that is being served, unless one runs, too many run, or the origin is being
-    /// left alone (7.1.9).
+    /// A fill in the background for an entry that is being served, unless one runs, too many run, or the origin is left alone (7.1.9).
     private func refresh(
         _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ namespace: NamespaceID, of index: UInt32, at tick: Tick
     ) -> FlightID? {

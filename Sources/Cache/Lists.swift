@@ -51,7 +51,9 @@ struct Lists: ~Copyable {
         link(index).pointee = Link(next: Self.none, previous: Self.none)
         let isFirst = place.previous & Self.mark != 0
         let isLast = place.next & Self.mark != 0
-        if isLast { ends[Int(place.next & ~Self.mark)].previous = isFirst ? Self.none : place.previous } else {
+        if isLast {
+            ends[Int(place.next & ~Self.mark)].previous = isFirst ? Self.none : place.previous
+        } else {
             link(place.next).pointee.previous = place.previous
         }
         guard isFirst else {

@@ -166,8 +166,8 @@ final class Slabs {
         let capacity = UInt32((Self.slabBytes - Self.headerBytes) / Self.cellBytes[sizeClass])
         let slab = memory.initializeMemory(
             as: Slab.self,
-            to: Slab(
-                next: nil, previous: nil, sizeClass: Int32(sizeClass), capacity: capacity, live: 0, fresh: 0, firstVacant: Self.noCell))
+            to: Slab(next: nil, previous: nil, sizeClass: Int32(sizeClass), capacity: capacity, live: 0, fresh: 0, firstVacant: Self.noCell)
+        )
         slabCount += 1
         slabsOf[sizeClass] += 1
         link(slab)
@@ -193,7 +193,9 @@ final class Slabs {
 
     private func unlink(_ slab: UnsafeMutablePointer<Slab>) {
         slab.pointee.next?.pointee.previous = slab.pointee.previous
-        if let previous = slab.pointee.previous { previous.pointee.next = slab.pointee.next } else {
+        if let previous = slab.pointee.previous {
+            previous.pointee.next = slab.pointee.next
+        } else {
             partial[Int(slab.pointee.sizeClass)] = slab.pointee.next
         }
     }
@@ -290,7 +292,8 @@ final class Slabs {
                     cell = header.owner
                     vacant += 1
                 }
-                precondition(vacant > 0 && slab.pointee.live > 0 && slab.pointee.live + vacant == slab.pointee.capacity, "1: a partial slab")
+                precondition(
+                    vacant > 0 && slab.pointee.live > 0 && slab.pointee.live + vacant == slab.pointee.capacity, "1: a partial slab")
                 at = slab.pointee.next
             }
         }

@@ -90,7 +90,10 @@ import Testing
                 let part = UnsafeRawBufferPointer(rebasing: value[..<(1023 - $0 & 7)])
                 cache.set(keys[keys.order[$0 % count]], part, in: space, policy: ttl, at: now)
             }
-            print("\(count) keys: bare read \(read) ns, get \(get) ns, miss \(miss) ns, set new \(fresh) ns, set same length \(set) ns, set other length and TTL \(other) ns")
+            print(
+                "\(count) keys: bare read \(read) ns, get \(get) ns, miss \(miss) ns, set new \(fresh) ns, "
+                    + "set same length \(set) ns, set other length and TTL \(other) ns"
+            )
             #expect(sum == 1024 * calls * 40)
             // beyond the processor's caches the memory decides
             if count == 100 { #expect(get <= 60 && set <= 250 && other <= 250) }
@@ -141,8 +144,8 @@ import Testing
             let size = Int(min(max(scale * Math.exp(1.2 * random.normal()), 16), 1_048_576))
             let key = UInt64(random.below(2_000_000))
             _ = withUnsafeBytes(of: key) {
-                let part = UnsafeRawBufferPointer(rebasing: value[..<size])
-                cache.set($0, part, in: space, policy: .weighing(Float(1 + key % 100)), at: Self.wall)
+                cache.set(
+                    $0, UnsafeRawBufferPointer(rebasing: value[..<size]), in: space, policy: .weighing(Float(1 + key % 100)), at: Self.wall)
             }
             if n % 100 == 0 { while cache.advance(to: Self.wall) {} }
             if n % 10_000 == 0, cache.usedBytes > 250 << 20 {
@@ -176,9 +179,11 @@ import Testing
             last = now
         }
         let cpu = Double(Self.clock(CLOCK_THREAD_CPUTIME_ID) - before) / 1e6
-        print("1,000,000 keys set in \(filled.milliseconds) ms; lag p50 \(cache.expiryLag.quantile(0.5).milliseconds) ms, "
-            + "p99 \(cache.expiryLag.quantile(0.99).milliseconds) ms, p100 \(cache.expiryLag.quantile(1).milliseconds) ms; \(cpu) ns of CPU an event; "
-            + "longest turn \(Double(longest) / 1e6) ms of CPU, \(Double(late) / 1e6) ms from turn to turn")
+        print(
+            "1,000,000 keys set in \(filled.milliseconds) ms; lag p50 \(cache.expiryLag.quantile(0.5).milliseconds) ms, "
+                + "p99 \(cache.expiryLag.quantile(0.99).milliseconds) ms, p100 \(cache.expiryLag.quantile(1).milliseconds) ms; "
+                + "\(cpu) ns of CPU an event; "
+                + "longest turn \(Double(longest) / 1e6) ms of CPU, \(Double(late) / 1e6) ms from turn to turn")
         #expect(filled < .seconds(2) && cache.expiryLag.quantile(0.99) <= .milliseconds(10))
     }
 
@@ -200,8 +205,9 @@ import Testing
             isWorking = cache.advance(to: Self.wall)
             longest = max(longest, Self.clock(CLOCK_THREAD_CPUTIME_ID) - turn)
         }
-        print("purge and next lookup: \(Double(took) / 1000) µs; sweep \(Double(Self.clock(CLOCK_THREAD_CPUTIME_ID) - sweep) / 1e6) ms, "
-            + "longest turn \(Double(longest) / 1000) µs")
+        print(
+            "purge and next lookup: \(Double(took) / 1000) µs; sweep \(Double(Self.clock(CLOCK_THREAD_CPUTIME_ID) - sweep) / 1e6) ms, "
+                + "longest turn \(Double(longest) / 1000) µs")
         #expect(gone && took < 1_000_000 && cache.counters(of: space).entries == 0)
     }
 }

@@ -1,14 +1,9 @@
-import Foundation
 import Testing
 
 @testable import Cache
 
 /// Reference C2 and C3: the oracles reproduce its tables within 0.01, and LGD, the policy of `Sources`, holds its row.
-///
-/// Minutes without optimisation, so only when asked for: `HEARTH_SLOW=1 swift test -c release -Xswiftc -enable-testing --filter
-/// PolicyTests`.
-@Suite(.enabled(if: ProcessInfo.processInfo.environment["HEARTH_SLOW"] != nil, "slow: set HEARTH_SLOW=1"))
-struct PolicyTests {
+@Suite struct PolicyTests {
     /// Misses at 1 %, 5 % and 10 % of what the trace's distinct keys take.
     struct Row: CustomStringConvertible, Sendable {
         let name: String
@@ -88,10 +83,9 @@ struct PolicyTests {
         var description: String { "\(varied ? "varied" : "uniform") \(drift ? "drift" : "static") \(percent) %" }
     }
 
-    /// The compute still executed depends on which keys drew the large costs (over 8 seeds ± 0.07, while LGD's share of LRU's stays within
-    /// ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are those of
-    /// 200 whose draw
-    /// comes nearest to it.
+    /// The compute still executed depends on which keys drew the large costs (over 8 seeds ± 0.07, while LGD's share of LRU's stays
+    /// within ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are those of 200 whose
+    /// draw comes nearest to it.
     static let costRows = [
         CostRow(
             varied: true, drift: false, percent: 2, seed: 144, lru: (0.630, 0.688), sieve: (0.530, 0.581), s3fifo: (0.527, 0.570),

@@ -78,9 +78,13 @@ import Testing
         rig.pass(100)
         rig.purge(tag: "t", soft: true)
         rig.pass(400)
-        guard case .hit(let hit, let refresh?) = rig.fetch("a"), hit.state == .stale else { throw Unexpected(what: "a is not served stale") }
+        guard case .hit(let hit, let refresh?) = rig.fetch("a"), hit.state == .stale else {
+            throw Unexpected(what: "a is not served stale")
+        }
         #expect(hit.freshness(at: rig.now) == .zero && hit.age(at: rig.now) == .milliseconds(500))
-        guard case .lead(let flight, let kept?) = rig.fetch("b") else { throw Unexpected(what: "b has no stale window: it must be revalidated") }
+        guard case .lead(let flight, let kept?) = rig.fetch("b") else {
+            throw Unexpected(what: "b has no stale window: it must be revalidated")
+        }
         #expect(String(decoding: kept.value, as: UTF8.self) == "2" && rig.get("b") == nil && rig.get("c") == "3")
         rig.fill(refresh, "11", .ttl(10_000, swr: 1000), tags: ["t"])
         rig.fill(flight, "22", tags: ["t"])
@@ -155,7 +159,9 @@ import Testing
         for (flight, n) in [(old, 2), (new, 4), (third, 6)] as [(FlightID, UInt64)] { rig.cache.leave(flight, waiter(n)) }
         rig.cache.checkInvariants()
         rig.pass(0)
-        #expect(rig.cache.purges.tags.count == 1 && rig.cache.flights.bytes == 0, "the purged tag was remembered only while a fill could carry it")
+        #expect(
+            rig.cache.purges.tags.count == 1 && rig.cache.flights.bytes == 0,
+            "the purged tag was remembered only while a fill could carry it")
     }
 
     /// Tags that only fills could carry are bounded; beyond that all fills in flight are void, which is safe.

@@ -63,7 +63,10 @@ package final class Zygote {
     /// What a client of the Runtime API says before it is forked goes here.
     private var initAPI: HTTPListener?
 
-    package var isReady: Bool { phase == .ready }
+    /// It is being killed.
+    private var isDoomed = false
+
+    package var isReady: Bool { phase == .ready && !isDoomed }
     package var pid: Int32 { process?.program ?? -1 }
 
     /// Starts the process; its owner hears `zygoteReady`, or why not.
@@ -121,7 +124,7 @@ package final class Zygote {
     package func fork(
         tag: UInt32, ordered: Moment, provisioned: Bool, logStream: String, owner: any WorkerOwner
     ) throws -> Worker? {
-        guard phase == .ready else { return nil }
+        guard isReady else { return nil }
         var order: [UInt8] = []
         withUnsafeBytes(of: tag.littleEndian) { order.append(contentsOf: $0) }
         order.append(provisioned ? 1 : 0)
@@ -133,6 +136,7 @@ package final class Zygote {
         case .runtimeAPI:
             let api = RuntimeAPIWorker(tag: tag, loop: loop, owner: owner)
             try api.listen()
+            api.ancestor = process?.pid ?? -1
             order.append(contentsOf: api.address.utf8)
             worker = api
         }
@@ -145,7 +149,8 @@ package final class Zygote {
                     throw SpawnFailure(program: "worker", step: "order a fork", code: errno)
                 }
             }
-        } catch let failure as SpawnFailure where failure.code == EAGAIN {
+        } catch let failure as SpawnFailure where [EAGAIN, EPIPE, ECONNRESET].contains(failure.code) {
+            // Too many orders, or it has just ended: the order waits.
             return nil
         }
         children[tag] = worker
@@ -166,7 +171,10 @@ package final class Zygote {
     }
 
     /// Kills the process; the workers that it has forked live on.
-    package func kill() { process?.killProgram() }
+    package func kill() {
+        isDoomed = true
+        process?.killProgram()
+    }
 
     /// It has said what makes no sense, or has said nothing.
     private func distrust(_ what: String) {

@@ -42,6 +42,36 @@ def _after_import(name, action):
         sys.meta_path.insert(0, _OnImport(name, action))
 
 
+class _Later:
+    """Stands in for the client's native half, which reads the address of the Runtime API once, when it is loaded: so each
+    fork loads it for itself."""
+
+    NAME = "runtime_client"
+
+    def __init__(self):
+        sys.meta_path.insert(0, self)
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.NAME:
+            return None
+        from importlib.machinery import ModuleSpec, PathFinder
+
+        return ModuleSpec(name, self) if PathFinder.find_spec(name, path) else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.initialize_client = lambda user_agent: None
+
+    def load(self):
+        import importlib
+
+        sys.meta_path.remove(self)
+        del sys.modules[self.NAME]
+        return importlib.import_module(self.NAME)
+
+
 def _prepare():
     import time
 
@@ -50,6 +80,7 @@ def _prepare():
 
     # What the function's init seeds is known from its first import on.
     randomness = hearth_zygote.Randomness(_after_import)
+    later = _Later()
 
     def patch(module):
         def restore_next(client):
@@ -65,6 +96,7 @@ def _prepare():
             zygote.serve_forks()
             client.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
             if module.runtime_client is not None:
+                module.runtime_client = later.load()
                 module.runtime_client.initialize_client(module._user_agent())
 
         module.LambdaRuntimeClient.restore_next = restore_next

@@ -84,7 +84,8 @@ import Testing
     }
 
     /// The compute still executed depends on which keys drew the large costs (over 8 seeds ± 0.07, while LGD's share of LRU's stays
-    /// within ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are those of 200 whose
+    /// within ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are
+    /// those of 200 whose
     /// draw comes nearest to it.
     static let costRows = [
         CostRow(

@@ -46,7 +46,9 @@ import Testing
         let counted = try concurrently(8) { _ in try (0..<25).map { _ in try server.inside("counted", code) as? [Int] ?? [] } }.joined()
         #expect(counted.allSatisfy { $0.count == 2 && (1...5).contains($0[1]) }, "\(Array(counted))")
         #expect(Set(counted.map { $0[0] }).count >= 40)
-        let grown = try concurrently(2) { _ in try (0..<30).map { _ in try server.inside("grown", code, ["bytes": 4 << 20]) as? [Int] ?? [] } }.joined()
+        let grown = try concurrently(2) { _ in
+            try (0..<30).map { _ in try server.inside("grown", code, ["bytes": 4 << 20]) as? [Int] ?? [] }
+        }.joined()
         #expect(grown.allSatisfy { $0.count == 2 && $0[1] <= 12 }, "\(Array(grown))")
         #expect(Set(grown.map { $0[0] }).count >= 4, "\(Array(grown))")
         #expect(try server.metric("hearth_crashes_total") == 0)
@@ -71,7 +73,9 @@ import Testing
                 TestFunction("bash", files: ["bootstrap": bootstrap, "function.toml": "runtime = \"provided\"\n" + environment]),
             ], config: "[sandbox]\nisolation = \"\(isolation)\"\n")
         let loop = "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(1000)\n  os._exit(0)\nwhile True: pass"
-        let callers = ["forked", "executed", "node", "bash"].map { name in Background(threads: 1) { _ in try? server.invoke(name, (try? eventText(["code": loop])) ?? "") } }
+        let callers = ["forked", "executed", "node", "bash"].map { name in
+            Background(threads: 1) { _ in try? server.invoke(name, (try? eventText(["code": loop])) ?? "") }
+        }
         try waitFor("four busy workers") { try server.metric("hearth_concurrent_executions") == 4 ? () : nil }
         // A zygote, three hearth-inits at the least, four workers and their daemons.
         try waitFor("their daemons") { processes(with: marker).count >= 12 ? () : nil }

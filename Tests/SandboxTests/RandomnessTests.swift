@@ -35,7 +35,8 @@ import Testing
         var seen: [String: Set<String>] = [:]
         var fixed: Set<String> = []
         for answer in answers {
-            guard let parts = try JSONSerialization.jsonObject(with: Data(answer.utf8)) as? [Any], parts.count == 2, let numbers = parts[0] as? [String: Any]
+            guard let parts = try JSONSerialization.jsonObject(with: Data(answer.utf8)) as? [Any], parts.count == 2,
+                let numbers = parts[0] as? [String: Any]
             else { throw TestFailure(answer) }
             for (kind, number) in numbers { seen[kind, default: []].insert("\(number)") }
             fixed.insert("\(parts[1])")

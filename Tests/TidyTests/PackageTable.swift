@@ -80,6 +80,8 @@ struct PackageTable {
         }
         return file.imports.compactMap { name, line in
             if Self.toolchain.contains(name) || allowed.contains(name) { return nil }
+            // The load generator of `dev bench` waits on many connections; libuv would be part of what it measures.
+            if module == "dev", name == "CEpoll" { return nil }
             if isFree, !cTargets.contains(name), !systemLibraries.contains(name) { return nil }
             return "\(file.path):\(line): \(module) may not import \(name); its row in Package.swift allows "
                 + (isFree ? "everything but C" : allowed.joined(separator: ", "))

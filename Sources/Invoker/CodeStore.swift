@@ -106,9 +106,15 @@ package final class CodeStore: Sendable {
         isolation?.hasNamespaces == true ? Isolation.runtimeDirectory : directory + "/runtimes"
     }
 
+    /// Below two cores' worth of memory, as Lambda shares them out (1,769 MB for each), a second thread would only wait.
+    private static let memoryOfTwoCores = 2 * 1769
+
     private func environment(_ version: VersionEntry, of function: String, _ code: String) -> [String] {
         let settings = version.settings
-        return settings.environment.map { "\($0.key)=\($0.value)" }.sorted() + [
+        var own = settings.environment
+        // NumPy's library starts a thread for each core of the machine when it is imported, and then it could not be forked.
+        if settings.memorySize < Self.memoryOfTwoCores, own["OPENBLAS_NUM_THREADS"] == nil { own["OPENBLAS_NUM_THREADS"] = "1" }
+        return own.map { "\($0.key)=\($0.value)" }.sorted() + [
             "AWS_LAMBDA_FUNCTION_NAME=\(function)",
             "AWS_LAMBDA_FUNCTION_VERSION=\(version.number.map(String.init) ?? "$LATEST")",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=\(settings.memorySize)",

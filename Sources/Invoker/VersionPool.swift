@@ -16,9 +16,10 @@ internal import UV
 package final class VersionPool {
     final class Slot {
         let worker: Worker
-        let id: WorkerID
-        let isProvisioned: Bool
-        let reason: StartReason
+        var id: WorkerID { order.id }
+        let order: StartOrder
+        var isProvisioned: Bool { order.isProvisioned }
+        var reason: StartReason { order.reason }
         var call: Invocation?
         var callID = CallID(0)
         var deadline = Moment(nanoseconds: .max)
@@ -33,11 +34,9 @@ package final class VersionPool {
         var timer: Timer?
         var timerArmedFor = Moment(nanoseconds: .max)
 
-        init(worker: Worker, id: WorkerID, isProvisioned: Bool, reason: StartReason) {
+        init(worker: Worker, order: StartOrder) {
             self.worker = worker
-            self.id = id
-            self.isProvisioned = isProvisioned
-            self.reason = reason
+            self.order = order
         }
     }
 
@@ -488,6 +487,15 @@ extension VersionPool: WorkerOwner {
         perform()
     }
 
+    package func workerFaulted(_ worker: Worker) {
+        // Under an invocation, or before it is ready, the exit says it all.
+        guard let slot = slots[worker.tag], slot.call == nil, worker.times.ready != .zero else { return }
+        forget(worker.tag)
+        pool.exited(slot.id, cause: .crash, at: invoker.loop.now, into: &actions)
+        perform()
+        invoker.workerGone()
+    }
+
     package func workerWrote(_ worker: Worker, _ bytes: UnsafeRawBufferPointer) {
         let invocation = slots[worker.tag]?.call
         metrics.logBytes += UInt64(bytes.count)
@@ -510,6 +518,12 @@ extension VersionPool: WorkerOwner {
 
     package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
         guard let slot = forget(worker.tag) else { return }
+        if !worker.hasBeen, !slot.isStopping, !slot.order.isRepeated, source.initFault == nil {
+            var order = slot.order
+            order.isRepeated = true
+            source.start(order)
+            return invoker.workerGone()
+        }
         let wasReady = worker.times.ready != .zero
         if !wasReady, !slot.isStopping {
             metrics.initFailures += 1
@@ -527,7 +541,7 @@ extension VersionPool: WorkerOwner {
 
 extension VersionPool: WorkerSourceOwner {
     func sourceStarted(_ worker: Worker, _ order: StartOrder) {
-        let slot = Slot(worker: worker, id: order.id, isProvisioned: order.isProvisioned, reason: order.reason)
+        let slot = Slot(worker: worker, order: order)
         slots[order.id.rawValue] = slot
         invoker.workerCount += 1
         slot.deadline = invoker.loop.now + invoker.settings.initTimeout

@@ -11,6 +11,8 @@ struct StartOrder {
     let isProvisioned: Bool
     let reason: StartReason
     let ordered: Moment
+    /// Given once more, because its zygote ended before it had forked.
+    var isRepeated = false
 }
 
 /// Who ordered workers and is told what became of the orders. Never called from inside `start`.

@@ -156,6 +156,7 @@ final class FrameWorker: Worker {
         line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
         fromWorker?.stopReading()
         kill()
+        owner?.workerFaulted(self)
     }
 
     func pipeEnded() {

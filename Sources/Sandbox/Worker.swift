@@ -13,6 +13,8 @@ package protocol WorkerOwner: AnyObject {
     func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer)
     /// It asked for the next invocation (only after an answer that did not imply that).
     func workerFree(_ worker: Worker)
+    /// It has said what makes no sense and is being killed: it is to be given nothing more. Its exit follows.
+    func workerFaulted(_ worker: Worker)
     /// It wrote to its standard output or error.
     func workerWrote(_ worker: Worker, _ bytes: UnsafeRawBufferPointer)
     /// The process is gone. Last call.
@@ -119,7 +121,11 @@ package class Worker {
     /// Highest resident memory so far, in KiB; 0 = unknown.
     package var peakKiB: UInt32 = 0
     /// nil before the process is known, and after its end.
-    private(set) var process: ProcessHandle?
+    private(set) var process: ProcessHandle? {
+        didSet { if process != nil { hasBeen = true } }
+    }
+    /// Has a process ever been known?
+    package private(set) var hasBeen = false
     private var log: Pipe?
     private var killTimer: Timer?
     /// Killed before the process was known.

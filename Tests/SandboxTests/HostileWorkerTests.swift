@@ -80,7 +80,8 @@ import Testing
                 return served
             }
             let error = try server.failInside(name, bomb)
-            #expect(error.type == "Sandbox.Timedout", "\(error)")
+            // At its time's end, or before that at the memory limit of its control group, which a thousand processes reach.
+            #expect(["Sandbox.Timedout", "Runtime.ExitError"].contains(error.type), "\(error)")
             #expect(others.stop()[0] > 0, "others were served meanwhile")
             try waitFor("the bomb to be gone", seconds: 60) { processes(with: marker).count <= settled ? () : nil }
             #expect(try server.inside(name, "result = 1") as? Int == 1)

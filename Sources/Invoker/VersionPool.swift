@@ -518,7 +518,7 @@ extension VersionPool: WorkerOwner {
 
     package func workerExited(_ worker: Worker, _ exit: WorkerExit) {
         guard let slot = forget(worker.tag) else { return }
-        if !worker.hasBeen, !slot.isStopping, !slot.order.isRepeated, source.initFault == nil {
+        if !worker.hasBeen, worker.times.ready == .zero, !slot.isStopping, !slot.order.isRepeated, source.initFault == nil {
             var order = slot.order
             order.isRepeated = true
             source.start(order)

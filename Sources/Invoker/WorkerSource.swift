@@ -55,6 +55,8 @@ final class WorkerSource {
     private(set) var cannotStart: String?
     /// Why workers are started by exec though the runtime could fork, for people.
     private var forkRefusal: String?
+    /// Zygotes in a row that ended before a worker of theirs was ready.
+    private var endedInVain = 0
 
     init(_ version: VersionEntry, of function: String, invoker: Invoker, owner: any WorkerSourceOwner) {
         self.version = version
@@ -200,6 +202,7 @@ final class WorkerSource {
     func succeeded() {
         initFault = nil
         cannotStart = nil
+        endedInVain = 0
         // Orders that the zygote could not take for the number of those before them.
         pump()
     }
@@ -250,9 +253,11 @@ extension WorkerSource: ZygoteOwner {
         disarmZygoteTimer()
         owner?.sourceNotes("the zygote ended: \(exit.lambdaReason)")
         let ready = zygote.times.ready
-        if ready != .zero {
+        endedInVain += 1
+        // Orders wait for the next one, but not for ever: two in vain are the init's failure, and the pool pauses then.
+        if ready != .zero, endedInVain < 2 || waiting.isEmpty {
             // One that ends again and again is made anew only when somebody needs it.
-            guard !isClosed, case .ready(let recipe) = recipe else { return }
+            guard !isClosed, endedInVain < 3, case .ready(let recipe) = recipe else { return }
             if !waiting.isEmpty || invoker.loop.now.since(ready) > .seconds(1) { makeZygote(recipe) }
             return
         }

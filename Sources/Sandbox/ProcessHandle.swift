@@ -96,7 +96,9 @@ final class ProcessHandle {
     private var knownProgram: pid_t = -1
 
     /// Children of the process now.
-    var children: [pid_t] {
+    var children: [pid_t] { Self.children(of: pid) }
+
+    private static func children(of pid: pid_t) -> [pid_t] {
         withUnsafeTemporaryAllocation(of: pid_t.self, capacity: 512) { room in
             Array(room.prefix(Int(hearth_children(pid, room.baseAddress, Int32(room.count)))))
         }
@@ -241,9 +243,33 @@ final class ProcessHandle {
         cgroups?.admit(pid, limits) { [joined] group in joined.withLock { $0 = group } }
     }
 
-    /// Stops the program and its group, or lets them run on.
-    func freeze() { if program > 1 { Glibc.kill(-program, SIGSTOP) } }
-    func thaw() { if program > 1 { Glibc.kill(-program, SIGCONT) } }
+    /// Stops the program, its group and its descendants in other groups, or lets them run on.
+    func freeze() {
+        guard program > 1 else { return }
+        Glibc.kill(-program, SIGSTOP)
+        frozen = Self.descendants(of: program)
+        for pid in frozen { Glibc.kill(pid, SIGSTOP) }
+    }
+
+    func thaw() {
+        guard program > 1 else { return }
+        for pid in frozen { Glibc.kill(pid, SIGCONT) }
+        frozen = []
+        Glibc.kill(-program, SIGCONT)
+    }
+
+    private var frozen: [pid_t] = []
+    private static let frozenMax = 256
+
+    private static func descendants(of pid: pid_t) -> [pid_t] {
+        var found = children(of: pid)
+        var next = 0
+        while next < found.count, found.count < frozenMax {
+            found += children(of: found[next])
+            next += 1
+        }
+        return found
+    }
 
     /// Asks the program to end; hearth-init passes the signal on.
     func terminate() { if status >= 0 { hearth_signal(pidfd, SIGTERM) } else if pid > 1 { Glibc.kill(-pid, SIGTERM) } }

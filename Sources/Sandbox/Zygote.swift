@@ -178,12 +178,14 @@ package final class Zygote {
 
     /// It has said what makes no sense, or has said nothing.
     private func distrust(_ what: String) {
+        if isDoomed { return kill() }
         var line = "hearth: the zygote \(what) and was killed\n"
         line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
         kill()
     }
 
     private func killSoon() {
+        isDoomed = true
         guard killTimer == nil, process != nil else { return }
         guard let timer = try? Timer(loop: loop) else { return kill() }
         killTimer = timer
@@ -232,7 +234,7 @@ package final class Zygote {
             process?.kill()
         case (.forked, .ready) where body.count >= 4 && descriptor >= 0: forked(word(0), descriptor)
         case (.exited, .ready) where body.count >= 8:
-            guard let worker = children.removeValue(forKey: word(0)) else { return }
+            guard let worker = children.removeValue(forKey: word(0)) else { return distrust("told the end of no worker of its") }
             worker.exited(WorkerExit(waitStatus: Int32(bitPattern: word(4))))
             process?.sweep()
         case (.unforked, .ready) where body.count >= 8:

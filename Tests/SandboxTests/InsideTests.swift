@@ -163,6 +163,34 @@ struct InsideTests {
         #expect(try server.invoke("victim").text.contains(secret))
     }
 
+    /// Executes its arguments as on a kernel before 5.12: mount_setattr(2) is answered with ENOSYS.
+    private static let olderKernel = #"""
+        import ctypes, os, struct, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        rows = ((0x20, 0, 0, 0), (0x15, 0, 1, 442), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7FFF0000))
+        code = b"".join(struct.pack("HBBI", *row) for row in rows)
+        room = ctypes.create_string_buffer(code, len(code))
+        class Program(ctypes.Structure): _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+        if libc.prctl(22, 2, ctypes.byref(Program(len(rows), ctypes.addressof(room))), 0, 0) != 0: sys.exit("no seccomp")
+        os.execvp(sys.argv[1], sys.argv[1:])
+        """#
+
+    @Test func olderKernelsKeepWhatIsMountedBelowAShownDirectoryReadOnlyToo() throws {
+        let place = try TemporaryDirectory(in: "/opt")
+        chmod(place.path, 0o755)
+        try place.write("older.py", Self.olderKernel)
+        try place.write("below/with space/file", "")
+        let mounted = "mount -t tmpfs -o mode=777,noexec tmpfs '\(place.path)/below/with space' && exec \"$@\""
+        let server = try HearthProcess(
+            functions: [Inside.function("f")], config: "[sandbox]\nisolation = \"required\"\n", directory: place,
+            wrapper: ["unshare", "--mount", "sh", "-c", mounted, "sh", "python3", "\(place.path)/older.py"])
+        let code = Self.writing + "\nresult['below'] = attempt(create, event['below'] + '/attack')"
+        let below = "\(place.path)/below/with space"
+        let written = try server.inside("f", code, ["below": below]) as? [String: String] ?? [:]
+        #expect(written["below"] == "EROFS" && written["/usr"] == "EROFS" && written["/etc"] == "EROFS", "\(written)")
+        #expect(written.filter { $0.value == "None" }.keys.sorted() == ["/tmp"], "\(written)")
+    }
+
     @Test(arguments: Runner.allCases) func eachWorkerHasItsOwnTmpWithALimit(runner: Runner) throws {
         let server = try HearthProcess(
             functions: [Inside.function("f", "timeout = 30\nmemory_size = 1024\n[concurrency]\nprovisioned = 2\nmax = 2\n")], user: runner.uid)
@@ -172,13 +200,13 @@ struct InsideTests {
             try server.inside(
                 "f", #"""
                 import os, time
-                for directory in ("/tmp", "/var/tmp"): open(f"{directory}/{event['name']}", "w").close()
+                for directory in ("/tmp", "/var/tmp", "/dev/shm"): open(f"{directory}/{event['name']}", "w").close()
                 time.sleep(0.5)
-                result = [str(os.getpid())] + sorted(os.listdir("/tmp"))
+                result = [str(os.getpid())] + os.listdir("/tmp") + os.listdir("/dev/shm")
                 """#, ["name": "\(name)-\(index)"]) as? [String] ?? []
         }
         #expect(Set(looks.map(\.first)).count == 2, "\(looks)")
-        for (index, look) in looks.enumerated() { #expect(look.dropFirst() == ["\(name)-\(index)"], "\(look)") }
+        for (index, look) in looks.enumerated() { #expect(look.dropFirst() == ["\(name)-\(index)", "\(name)-\(index)"], "\(look)") }
         let filled = try server.inside(
             "f", #"""
             import errno, os

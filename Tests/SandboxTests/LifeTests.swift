@@ -7,13 +7,14 @@ import Testing
     @Test func backgroundWorkRestsBetweenInvocationsUnlessItIsAllowed() throws {
         let marker = "hearth-marker-\(UUID())"
         let start = """
-            import sys, threading, time
+            import subprocess, sys, threading, time
             ticks = sys.modules["app"].__dict__.setdefault("ticks", [])
             def run():
                 while True:
                     ticks.append(time.monotonic())
                     time.sleep(0.005)
             threading.Thread(target=run, daemon=True).start()
+            subprocess.Popen(["setsid", "sleep", "1000"])
             time.sleep(0.02)
             """
         let look = "import sys, time; ticks = sys.modules['app'].ticks + [time.monotonic()]; result = [len(ticks), max(b - a for a, b in zip(ticks, ticks[1:]))]"
@@ -21,10 +22,16 @@ import Testing
             Inside.function("frozen", "[concurrency]\nmax = 1\n", marker: marker), Inside.function("allowed", "background = \"allowed\"\n[concurrency]\nmax = 1\n"),
         ])
         try server.inside("frozen", start)
-        let stopped = try waitFor("the worker to be stopped") { processes(with: marker).first { state(of: $0) == "T" } }
+        func stopped(_ name: String) throws -> Int32 {
+            try waitFor("\(name) to be stopped") {
+                processes(with: marker).first { state(of: $0) == "T" && command(of: $0).hasPrefix(name) }
+            }
+        }
+        let worker = try stopped("python")
+        let child = try stopped("sleep")
         let began = Date()
         try waitFor("half a second") { Date().timeIntervalSince(began) > 0.5 ? () : nil }
-        #expect(state(of: stopped) == "T")
+        #expect(state(of: worker) == "T" && state(of: child) == "T")
         let rested = Date().timeIntervalSince(began)
         let frozen = try server.inside("frozen", look) as? [Double] ?? []
         #expect(frozen.count == 2 && frozen[1] >= rested, "\(frozen): it ran while it should have rested for \(rested) s")

@@ -71,3 +71,5 @@ func state(of pid: Int32) -> Character? {
     guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8), let end = text.lastIndex(of: ")") else { return nil }
     return text[text.index(end, offsetBy: 2)...].first
 }
+
+func command(of pid: Int32) -> String { (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)) ?? "" }

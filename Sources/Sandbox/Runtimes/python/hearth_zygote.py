@@ -158,6 +158,7 @@ class Sandbox:
     SET_SECUREBITS, GET_SECCOMP, SET_SECCOMP, FILTER = 28, 21, 22, 2
     NO_ROOT = 0b11  # SECBIT_NOROOT and its lock
     PROCESSES_MAX = 1024  # Lambda's own figure
+    SHARED = b"mode=1777,size=64m,nr_inodes=16k"
 
     def __init__(self):
         import ctypes
@@ -205,6 +206,7 @@ class Sandbox:
                 os.write(file, text)
                 os.close(file)
             self.check(self.mount(b"tmpfs", b"/tmp", b"tmpfs", 6, self.tmp), "mount /tmp")
+            self.check(self.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 6, self.SHARED), "mount /dev/shm")
             self.check(self.prctl(self.SET_SECUREBITS, self.NO_ROOT, 0, 0, 0), "set the secure bits")
             self.check(self.capset(self.header, self.none), "give up capabilities")
         self.set_limit(self.process_limit, (self.processes, self.processes))

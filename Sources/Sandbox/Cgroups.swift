@@ -25,8 +25,9 @@ package struct WorkerLimits: Sendable {
 
 /// The control groups of workers, where this server may make some: version 2 where it is delegated, else version 1.
 ///
-/// A group is made and removed beside the walk; joining one can take ten milliseconds (the kernel waits for a grace
-/// period), so executed workers join by themselves in hearth-init and forked ones are moved on a queue of this class.
+/// A group is made and removed beside the walk; moving a process into one can take ten milliseconds (the kernel waits for a
+/// grace period). So forked workers are moved on a queue of this class, and executed ones join by themselves in hearth-init:
+/// in version 1 as a thread, for a thread that moves itself waits for nobody.
 ///
 /// Thread rule: any thread.
 package final class Cgroups: Sendable {
@@ -42,8 +43,10 @@ package final class Cgroups: Sendable {
             self.owner = owner
         }
 
-        /// Files through which a process joins by writing `0`.
-        var entrances: [String] { directories.map { $0 + "/cgroup.procs" } }
+        /// Files through which a process with one thread joins by writing `0`.
+        var entrances: [String] { directories.map { $0 + (owner.version == .v1 ? "/tasks" : "/cgroup.procs") } }
+        /// Files through which others are moved by writing their number.
+        fileprivate var admissions: [String] { directories.map { $0 + "/cgroup.procs" } }
 
         deinit { owner.remove(directories) }
     }
@@ -189,7 +192,7 @@ package final class Cgroups: Sendable {
     func admit(_ pid: Int32, _ limits: WorkerLimits, keep: @escaping @Sendable (Group) -> Void) {
         queue.async { [self] in
             guard let group = make(limits) else { return }
-            for entrance in group.entrances { Self.write(String(pid), to: entrance) }
+            for file in group.admissions { Self.write(String(pid), to: file) }
             keep(group)
         }
     }

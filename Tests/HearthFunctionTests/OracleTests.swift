@@ -6,6 +6,15 @@ import Testing
 /// Any JSON value, read and written by the library.
 private enum Value: Codable, Equatable {
     case null, flag(Bool), whole(Int), real(Double), text(String), list([Value]), members([String: Value])
+    /// An object with a name twice: Foundation takes its first value, and we, as others do, its last.
+    case repeated
+
+    private struct Name: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
 
     init(from decoder: any Decoder) throws {
         let single = try decoder.singleValueContainer()
@@ -22,31 +31,39 @@ private enum Value: Codable, Equatable {
         } else if let list = try? single.decode([Value].self) {
             self = .list(list)
         } else {
-            self = .members(try single.decode([String: Value].self))
+            let members = try single.decode([String: Value].self)
+            let isUnique = try decoder.container(keyedBy: Name.self).allKeys.count == members.count
+            self = isUnique ? .members(members) : .repeated
         }
     }
 
     func encode(to encoder: any Encoder) throws {
+        if case .members(let members) = self {
+            // In order, so that a seed gives the same texts again.
+            var container = encoder.container(keyedBy: Name.self)
+            for (name, value) in members.sorted(by: { $0.key < $1.key }) { try container.encode(value, forKey: Name(stringValue: name)) }
+            return
+        }
         var single = encoder.singleValueContainer()
         switch self {
-        case .null: try single.encodeNil()
+        case .null, .repeated, .members: try single.encodeNil()
         case .flag(let value): try single.encode(value)
         case .whole(let value): try single.encode(value)
         case .real(let value): try single.encode(value)
         case .text(let value): try single.encode(value)
         case .list(let value): try single.encode(value)
-        case .members(let value): try single.encode(value)
         }
     }
 
     /// A real without a fraction comes back as a whole number.
     static func == (a: Value, b: Value) -> Bool {
         switch (a, b) {
-        case (.null, .null): true
+        case (.null, .null), (.repeated, .members), (.members, .repeated), (.repeated, .repeated): true
         case (.flag(let a), .flag(let b)): a == b
         case (.whole(let a), .whole(let b)): a == b
         case (.real(let a), .real(let b)): a == b
-        case (.whole(let a), .real(let b)), (.real(let b), .whole(let a)): Double(a) == b
+        // (Foundation reads 13726593856618117.5 as a whole number.)
+        case (.whole(let a), .real(let b)), (.real(let b), .whole(let a)): abs(Double(a) - b) <= abs(b) * 1e-15
         case (.text(let a), .text(let b)): a.utf8.elementsEqual(b.utf8)
         case (.list(let a), .list(let b)): a == b
         case (.members(let a), .members(let b)): a == b

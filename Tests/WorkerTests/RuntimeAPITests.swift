@@ -45,7 +45,7 @@ import Testing
     @Test func aBootstrapInShellIsServedAsTheManualSaysAndItsMistakesAreRefused() throws {
         let server = try HearthProcess(functions: [Self.function("b")])
         let context = Data(#"{"custom":{}}"#.utf8).base64EncodedString()
-        let before = Date().timeIntervalSince1970 * 1000
+        let before = (Date().timeIntervalSince1970 * 1000).rounded(.down)
         let headers = try server.invoke(
             "b", #"{"headers":1}"#, qualifier: "live", headers: [("X-Amz-Client-Context", context), ("X-Amzn-Trace-Id", "Root=1-abc;Sampled=1")]).text
         for part in [

@@ -15,6 +15,8 @@ struct ColdstartBench: Bench {
         let directory = try setting.makeDirectory("functions")
         let hasBoto3 = try Child.run(["python3", "-s", "-c", "import boto3"], log: "/dev/null") == 0
         let hasCompiler = try addBootstrap(setting, in: directory)
+        let hasSwift = try addSwift(in: directory)
+        let hasNode = try addNode(in: directory)
         try addPython(setting, in: directory, hasBoto3: hasBoto3)
         let server = try HearthServer(setting, functions: directory, configuration: patient)
         defer { server.child.stop() }
@@ -26,8 +28,20 @@ struct ColdstartBench: Bench {
         }
         figures += try memory(server)
         figures += try burst(setting, server)
-        if hasCompiler { figures += try compiled(setting, server, program: "\(directory)/compiled/bootstrap") } else {
+        if hasCompiler {
+            figures += try program(setting, server, "bootstrap in C", "compiled", byHand: ["\(directory)/compiled/bootstrap"])
+        } else {
             note("  skipped: a bootstrap in C (there is no cc; apt-get install gcc libc6-dev)")
+        }
+        if hasSwift {
+            figures += try program(setting, server, "function in Swift", "swift", byHand: ["\(directory)/swift/bootstrap"])
+        } else {
+            note("  skipped: a function in Swift (functions/primes cannot be built here)")
+        }
+        if hasNode {
+            figures += try program(setting, server, "Node", "node", byHand: ["node", "-e", "0"], atMost: nil)
+        } else {
+            note("  skipped: Node (there is no node; apt-get install nodejs)")
         }
         return try figures + stalls(setting, directory)
     }
@@ -76,26 +90,31 @@ struct ColdstartBench: Bench {
         ]
     }
 
-    /// A program in C, beside its own start and end by hand.
-    private func compiled(_ setting: BenchSetting, _ server: HearthServer, program: String) throws -> [Figure] {
-        let cold = try ColdFunction(server, "compiled", expects: "exec")
+    /// A program, beside its own start and end by hand.
+    ///
+    /// - Parameter bound: milliseconds that Hearth may add.
+    private func program(
+        _ setting: BenchSetting, _ server: HearthServer, _ what: String, _ name: String, byHand command: [String],
+        atMost bound: Double? = 5
+    ) throws -> [Figure] {
+        let cold = try ColdFunction(server, name, query: "?n=60", expects: "exec")
         var byHand: [Double] = []
         setting.waitForQuiet()
         for _ in 0..<starts {
             try cold.start()
             let began = LoadClient.now
-            // Without a Runtime API it ends at once.
-            _ = try Child.run([program], log: "/dev/null")
+            // Without a server it ends at once.
+            _ = try Child.run(command, log: "/dev/null")
             byHand.append(Double(LoadClient.now - began) / 1e6)
         }
         try cold.conclude()
         let peer = ("by hand", byHand.p50)
         return [
             Figure(
-                name: "coldstart: bootstrap in C, p50", unit: "ms", hearth: cold.times.p50, peer: peer,
-                goal: .atMost(5 + byHand.p50)),
+                name: "coldstart: \(what), p50", unit: "ms", hearth: cold.times.p50, peer: peer,
+                goal: bound.map { .atMost($0 + byHand.p50) } ?? .none),
             Figure(
-                name: "coldstart: bootstrap in C, p99", unit: "ms", hearth: cold.times.p99, peer: ("by hand", byHand.p99),
+                name: "coldstart: \(what), p99", unit: "ms", hearth: cold.times.p99, peer: ("by hand", byHand.p99),
                 goal: .none),
         ]
     }
@@ -282,6 +301,26 @@ extension ColdstartBench {
         }
         try "runtime = \"provided\"\n[concurrency]\nprovisioned = 0\n".write(
             toFile: "\(function)/function.toml", atomically: false, encoding: .utf8)
+        return true
+    }
+
+    /// functions/primes, built where it lies; false where that cannot be.
+    private func addSwift(in directory: String) throws -> Bool {
+        let status = try? Child.run(["sh", "-c", "cd functions/primes && sh build.sh"], log: "\(directory)-swift.log")
+        guard status == 0 else { return false }
+        try FileManager.default.createDirectory(atPath: "\(directory)/swift", withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: "functions/primes/bootstrap", toPath: "\(directory)/swift/bootstrap")
+        try "runtime = \"swift\"\n[concurrency]\nprovisioned = 0\n".write(
+            toFile: "\(directory)/swift/function.toml", atomically: false, encoding: .utf8)
+        return true
+    }
+
+    private func addNode(in directory: String) throws -> Bool {
+        guard (try? Child.run(["node", "-e", "0"], log: "/dev/null")) == 0 else { return false }
+        try FileManager.default.createDirectory(atPath: "\(directory)/node", withIntermediateDirectories: true)
+        try "exports.handler = async () => 1;\n".write(toFile: "\(directory)/node/index.js", atomically: false, encoding: .utf8)
+        try "runtime = \"nodejs\"\nhandler = \"index.handler\"\n[concurrency]\nprovisioned = 0\n".write(
+            toFile: "\(directory)/node/function.toml", atomically: false, encoding: .utf8)
         return true
     }
 

@@ -7,6 +7,7 @@ import Glibc
 final class ColdFunction {
     let server: HearthServer
     let name: String
+    let path: String
     /// What the `X-Hearth-Start` of a start that counts says.
     let expected: String
     /// Times to the first byte of the starts that count, in milliseconds.
@@ -16,15 +17,16 @@ final class ColdFunction {
     private let front: TimedConnection
     private let api: TimedConnection
 
-    init(_ server: HearthServer, _ name: String, expects expected: String) throws {
+    /// - Parameter query: what is asked, behind the function's address.
+    init(_ server: HearthServer, _ name: String, query: String = "", expects expected: String) throws {
         self.server = server
+        path = "/\(name)/\(query)"
         self.name = name
         self.expected = expected
         front = try TimedConnection(port: server.ports.front)
         api = try TimedConnection(port: server.ports.api)
     }
 
-    var path: String { "/\(name)/" }
     var workers: [pid_t] { FunctionProcesses(of: name, below: server.child.pid).workers }
 
     /// Kills the workers and waits until the server knows that none is left.

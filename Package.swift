@@ -68,6 +68,7 @@ let tests: [(String, [String])] = [
     ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
+    ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]

@@ -103,11 +103,12 @@ static int child(void *argument) {
     if (what->namespaces & CLONE_NEWUSER && map_user(start) < 0) { fail(result, "map the user"); _exit(127); }
     prefer_as_victim();
     if (what->directory && chdir(what->directory) < 0) { fail(result, "enter the code directory"); _exit(127); }
-    struct rlimit files = {what->open_files_max, what->open_files_max};
-    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) { fail(result, "limit open files"); _exit(127); }
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
+    // Before the limit: a server with a thousand functions has more descriptors open than a worker may have.
     if (place_descriptors(what) < 0) { fail(result, "place descriptors"); _exit(127); }
+    struct rlimit files = {what->open_files_max, what->open_files_max};
+    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) { fail(result, "limit open files"); _exit(127); }
     sigset_t empty;
     sigemptyset(&empty);
     sigprocmask(SIG_SETMASK, &empty, NULL);
@@ -171,6 +172,20 @@ pid_t hearth_pid_of(int pidfd) {
     text[count] = 0;
     const char *at = strstr(text, "\nPid:");
     return at ? (pid_t)strtol(at + 5, NULL, 10) : -1;
+}
+
+pid_t hearth_parent(pid_t pid) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    ssize_t count = read(file, text, sizeof text - 1);
+    close(file);
+    if (count <= 0) return -1;
+    text[count] = 0;
+    // The name in parentheses may hold anything; then come the state and the parent (proc(5)).
+    const char *at = strrchr(text, ')');
+    return at && at[1] && at[2] && at[3] ? (pid_t)strtol(at + 4, NULL, 10) : -1;
 }
 
 void hearth_signal(int pidfd, int number) { syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0); }

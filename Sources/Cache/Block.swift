@@ -17,36 +17,33 @@ import Glibc
 /// Thread rule: the loop's thread.
 struct Block {
     struct Header {
+        var checksum: UInt64
+        /// The record that it belongs to, while resident. (`Slabs` moves blocks; a vacant cell names the next one here.)
+        var owner: UInt32
         var references: UInt32
         var keyCount: UInt32
         var valueCount: UInt32
         var tagCount: UInt16
         var isResident: Bool
-        var checksum: UInt64
     }
 
-    static let headerBytes = MemoryLayout<Header>.size
+    static let headerBytes = (MemoryLayout<Header>.size + 3) & ~3
+    private static let nobody = UInt32.max
 
     let base: UnsafeMutableRawPointer
 
     /// A block with room for these counts: the key is there, the value is not.
-    init(key: UnsafeRawBufferPointer, valueCount: Int, tagCount: Int) {
-        base = Self.allocate(Self.bytes(key: key.count, value: valueCount, tags: tagCount))
+    init(key: UnsafeRawBufferPointer, valueCount: Int, tagCount: Int, in heap: BlockHeap) {
+        base = heap.slabs.allocate(Self.bytes(key: key.count, value: valueCount, tags: tagCount))
         base.initializeMemory(
             as: Header.self,
             to: Header(
-                references: 1, keyCount: UInt32(key.count), valueCount: UInt32(valueCount), tagCount: UInt16(tagCount),
-                isResident: false, checksum: 0))
+                checksum: 0, owner: Self.nobody, references: 1, keyCount: UInt32(key.count), valueCount: UInt32(valueCount),
+                tagCount: UInt16(tagCount), isResident: false))
         if let from = key.baseAddress { memcpy(base + Self.headerBytes, from, key.count) }
     }
 
     init(base: UnsafeMutableRawPointer) { self.base = base }
-
-    /// Without memory nothing here can go on: the limit is below what the machine has, or it is set wrong.
-    static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
-        guard let memory = malloc(bytes) else { preconditionFailure("the cache asked for \(bytes) bytes and the system has none") }
-        return memory
-    }
 
     @inline(__always) var header: UnsafeMutablePointer<Header> { base.assumingMemoryBound(to: Header.self) }
 
@@ -83,21 +80,19 @@ struct Block {
         tags == 0 ? headerBytes + key + value : tagOffset(key: key, value: value) + tags * MemoryLayout<TagID>.size
     }
 
+    var byteCount: Int {
+        Self.bytes(key: Int(header.pointee.keyCount), value: Int(header.pointee.valueCount), tags: Int(header.pointee.tagCount))
+    }
+
     /// What the block takes from the system.
-    var charge: Int {
-        Self.charge(key: Int(header.pointee.keyCount), value: Int(header.pointee.valueCount), tags: Int(header.pointee.tagCount))
-    }
+    var charge: Int { Slabs.allocated(byteCount) }
 
-    static func charge(key: Int, value: Int, tags: Int) -> Int { allocated(bytes(key: key, value: value, tags: tags)) }
-
-    /// What malloc takes for `bytes`: 8 bytes of its own, steps of 16; whole pages from 128 KiB on.
-    static func allocated(_ bytes: Int) -> Int {
-        bytes < 128 * 1024 ? max(32, (bytes + 8 + 15) & ~15) : (bytes + 16 + 4095) & ~4095
-    }
+    static func charge(key: Int, value: Int, tags: Int) -> Int { Slabs.allocated(bytes(key: key, value: value, tags: tags)) }
 }
 
-/// Counts the bytes of blocks that have left the store and are still being read.
+/// The memory of all blocks, and the bytes of those that have left the store and are still being read.
 final class BlockHeap {
+    let slabs = Slabs()
     private(set) var heldBytes = 0
 
     /// The store lets go of a block.
@@ -114,7 +109,27 @@ final class BlockHeap {
         guard block.header.pointee.references == 0 else { return }
         assert(!block.header.pointee.isResident, "1: a resident block without the store's reference")
         if held { heldBytes -= block.charge }
-        free(block.base)
+        slabs.free(block.base, block.byteCount)
+    }
+
+    /// The same block with another room of value and tags; its bytes are moved when the memory does not fit.
+    func resize(_ block: Block, from old: Int, to new: Int) -> Block {
+        if Slabs.allocated(old) == Slabs.allocated(new) { return block }
+        let memory = slabs.allocate(new)
+        memcpy(memory, block.base, min(old, new))
+        slabs.free(block.base, old)
+        return Block(base: memory)
+    }
+
+    /// Moves blocks together when much memory is vacant: about `budget` of them. False: there is more to do.
+    func compact(_ budget: Int, _ arena: Arena) -> Bool {
+        slabs.compact(budget) { block, to in
+            let header = block.header.pointee
+            guard header.isResident, header.references == 1 else { return false }
+            memcpy(to, block.base, block.byteCount)
+            arena[header.owner].pointee.memory = to
+            return true
+        }
     }
 }
 

@@ -4,8 +4,9 @@ import Glibc
 /// The one cache of a node: memoized results, edge responses, route responses and the key-value data of functions share its memory.
 ///
 ///     key ─▶ Table ─▶ Record ─▶ Block (key, value, tags)           get, set, remove, expire      this file
-///                       │ │                                        find, install, drop, room     Store.swift
-///                       │ └─ Eviction: who leaves for room         fetch and fills               Fetch.swift, Flight.swift
+///                       │ │                                        find, install; drop, room     Store.swift, Room.swift
+///                       │ │                  └─ Slabs: memory
+///                       │ └─ Eviction: who leaves for room         fetch, fills                  Fetch.swift, Fill.swift, Flight.swift
 ///                       └─── TimerWheel: who leaves in time        purge, advance, resize, scan  Upkeep.swift
 ///     Purges, Tags: what is not valid any more                     explain                       Explain.swift
 ///
@@ -29,7 +30,7 @@ package final class Cache {
     var wheel: TimerWheel
     var eviction: Eviction
     var purges: Purges
-    var flights = Flights()
+    var flights: Flights
     var failing = FailingOrigins()
     var spills = SpillQueue()
     var departures = Departures()
@@ -39,8 +40,6 @@ package final class Cache {
     let seed: UInt64
     let hashMask: UInt64
     var residentBytes = 0
-    /// The next record that the sweep visits.
-    var sweepAt: UInt32 = 0
     /// Expired events so far, by how late they were (semantic 7.5.44).
     package internal(set) var expiryLag = Histogram()
     package internal(set) var limitBytes: Int
@@ -60,12 +59,12 @@ package final class Cache {
         wheel = TimerWheel(at: now.tick, arena: arena)
         eviction = Eviction(arena: arena, namespacesMax: Limits.cacheNamespacesMax)
         purges = Purges(seed: seed)
+        flights = Flights(heap: heap)
         spaces = .allocate(capacity: Limits.cacheNamespacesMax)
     }
 
     deinit {
         for index in 0..<arena.capacity where arena[index].pointee.isLive { heap.leave(arena[index].pointee.block) }
-        for flight in flights.slots where !flight.ownsMemory && flight.memory != nil { heap.release(flight.block) }
         spaces.deinitialize(count: spaceCount)
         spaces.deallocate()
         arena.destroy()
@@ -146,7 +145,8 @@ package final class Cache {
 
     /// Keeps a value that was just returned readable until the result is let go.
     package func pin(_ hit: Hit) -> PinnedValue {
-        precondition(arena[hit.id.index].pointee.isLive && arena[hit.id.index].pointee.generation == hit.id.generation, "a hit that is gone")
+        precondition(
+            arena[hit.id.index].pointee.isLive && arena[hit.id.index].pointee.generation == hit.id.generation, "a hit that is gone")
         return PinnedValue(arena[hit.id.index].pointee.block, in: heap)
     }
 
@@ -161,6 +161,7 @@ package final class Cache {
         let tick = now.tick
         let hash = hash(key, namespace)
         voidFills(hash, namespace, key, soft: false, at: tick)
+        purgeBelow(key, namespace, soft: false)
         let old = current(key, hash, namespace, at: tick)
         let lives = lives(policy, namespace, at: tick, replacing: old)
         if let refusal = refusal(key, value.count, tags, lives) { return refuse(refusal, namespace, dropping: nil) }
@@ -175,7 +176,7 @@ package final class Cache {
             for tag in carried { purges.tags.release(tag) }
             return refuse(refusal, namespace, dropping: nil)
         }
-        let block = Block(key: key, valueCount: value.count, tagCount: tags.count)
+        let block = Block(key: key, valueCount: value.count, tagCount: tags.count, in: heap)
         if value.count > 0 { block.value.copyMemory(from: value) }
         for (at, tag) in carried.enumerated() { block.tags[at] = tag }
         let index = install(block, hash, namespace, replacing: old)
@@ -186,7 +187,9 @@ package final class Cache {
     /// Writes a value of the same length into the block that is there, when nobody reads it: no allocation. (`value` may lie in it.)
     private func overwrite(_ index: UInt32, _ value: UnsafeRawBufferPointer) -> Bool {
         let block = arena[index].pointee.block
-        guard block.header.pointee.references == 1, block.header.pointee.tagCount == 0, block.value.count == value.count else { return false }
+        guard block.header.pointee.references == 1, block.header.pointee.tagCount == 0, block.value.count == value.count else {
+            return false
+        }
         if let from = value.baseAddress, value.count > 0 { memmove(block.value.baseAddress.unsafelyUnwrapped, from, value.count) }
         block.seal(seed: arena[index].pointee.hash)
         arena[index].pointee.touch()

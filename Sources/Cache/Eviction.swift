@@ -94,7 +94,10 @@ struct Eviction: ~Copyable {
         let front = fronts + list / Self.classes
         let bit: UInt64 = 1 << UInt64(list % Self.classes)
         front.pointee.best = nil
-        guard let stamp else { return front.pointee.used &= ~bit }
+        guard let stamp else {
+            front.pointee.used &= ~bit
+            return
+        }
         front.pointee.used |= bit
         heads[list] = stamp
     }

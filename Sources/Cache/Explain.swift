@@ -121,7 +121,9 @@ extension Cache {
             precondition(eviction.contains(index), "1: record \(index) is in no queue")
             precondition(wheel.contains(index) == (record.expiresAt != .max), "1: record \(index) and the wheel")
             precondition(record.charge == Self.entryCharge(block.charge), "2: the charge of record \(index)")
-            precondition(block.header.pointee.isResident && block.header.pointee.references > 0, "1: the block of record \(index)")
+            precondition(
+                block.header.pointee.isResident && block.header.pointee.references > 0 && block.header.pointee.owner == index,
+                "1: the block of record \(index)")
             precondition(record.checked <= purges.sequence && record.freshUntil <= record.expiresAt, "the times of record \(index)")
             bytes[space] += record.charge
             entries[space] += 1
@@ -137,7 +139,9 @@ extension Cache {
             precondition(spaces[space].flights == running, "the fills of namespace \(space)")
         }
         precondition(residentBytes == bytes.reduce(0, +), "2: the resident bytes")
-        precondition(table.count == arena.live && arena.live == entries.reduce(0, +), "1: \(arena.live) records, \(table.count) in the table")
+        precondition(
+            table.count == arena.live && arena.live == entries.reduce(0, +), "1: \(arena.live) records, \(table.count) in the table")
+        heap.slabs.checkInvariants()
         wheel.checkInvariants()
         eviction.checkInvariants()
         flights.checkInvariants()

@@ -59,11 +59,13 @@ struct Flight {
 
     var block: Block { Block(base: memory.unsafelyUnwrapped) }
     var isInFlight: Bool { state == .waiting || state == .streaming }
-    var ownCharge: Int { ownsMemory && memory != nil ? Block.allocated(Block.bytes(key: block.key.count, value: room, tags: 0)) : 0 }
+    var ownBytes: Int { Block.bytes(key: block.key.count, value: room, tags: 0) }
+    var ownCharge: Int { ownsMemory && memory != nil ? Slabs.allocated(ownBytes) : 0 }
 }
 
 /// All flights, and the index of those that may be joined.
 struct Flights: ~Copyable {
+    private let heap: BlockHeap
     private(set) var slots: [Flight] = []
     private var vacant: [UInt32] = []
     private var index = Table()
@@ -71,7 +73,13 @@ struct Flights: ~Copyable {
     private(set) var inFlight = 0
     private(set) var bytes = 0
 
-    deinit { for flight in slots where flight.ownsMemory { free(flight.memory) } }
+    init(heap: BlockHeap) { self.heap = heap }
+
+    deinit {
+        for flight in slots where flight.state != .vacant {
+            if flight.ownsMemory { heap.slabs.free(flight.block.base, flight.ownBytes) } else { heap.release(flight.block) }
+        }
+    }
 
     // MARK: Finding
 
@@ -119,7 +127,7 @@ struct Flights: ~Copyable {
         flight.state = .waiting
         flight.hash = hash
         flight.namespace = namespace
-        flight.memory = Block(key: key, valueCount: 0, tagCount: 0).base
+        flight.memory = Block(key: key, valueCount: 0, tagCount: 0, in: heap).base
         flight.started = started
         flight.leader = leader
         flight.isSolo = solo
@@ -154,7 +162,7 @@ struct Flights: ~Copyable {
         removeFromIndex(id)
         if self[id].isInFlight { inFlight -= 1 }
         bytes -= self[id].ownCharge
-        if self[id].ownsMemory { free(self[id].memory) }
+        if self[id].ownsMemory { heap.slabs.free(self[id].block.base, self[id].ownBytes) } else { heap.release(self[id].block) }
         self[id].memory = nil
         self[id].state = .vacant
         self[id].followers = []
@@ -169,7 +177,7 @@ struct Flights: ~Copyable {
         let flight = self[id]
         let room = roomNeeded(flight, for: count)
         guard room > flight.room else { return 0 }
-        return Block.allocated(Block.bytes(key: flight.block.key.count, value: room, tags: 0)) - flight.ownCharge
+        return Block.charge(key: flight.block.key.count, value: room, tags: 0) - flight.ownCharge
     }
 
     private func roomNeeded(_ flight: Flight, for count: Int) -> Int {
@@ -185,8 +193,7 @@ struct Flights: ~Copyable {
     private mutating func resize(_ id: FlightID, _ room: Int) {
         bytes -= self[id].ownCharge
         let size = Block.bytes(key: self[id].block.key.count, value: room, tags: 0)
-        guard let memory = realloc(self[id].memory, size) else { preconditionFailure("the cache asked for \(size) bytes and the system has none") }
-        self[id].memory = memory
+        self[id].memory = heap.resize(self[id].block, from: self[id].ownBytes, to: size).base
         self[id].room = room
         bytes += self[id].ownCharge
     }
@@ -231,12 +238,11 @@ struct Flights: ~Copyable {
         bytes -= self[id].ownCharge
         let flight = self[id]
         let size = Block.bytes(key: flight.block.key.count, value: flight.block.value.count, tags: flight.tags.count)
-        guard let memory = realloc(flight.memory, size) else { preconditionFailure("the cache asked for \(size) bytes and the system has none") }
-        let block = Block(base: memory)
+        let block = heap.resize(flight.block, from: flight.ownBytes, to: size)
         block.header.pointee.tagCount = UInt16(flight.tags.count)
         for (at, tag) in flight.tags.enumerated() { block.tags[at] = tag }
         self[id].tags = []
-        self[id].memory = memory
+        self[id].memory = block.base
         self[id].ownsMemory = false
         return block
     }
@@ -251,25 +257,4 @@ struct Flights: ~Copyable {
             precondition(find(flight.hash, flight.namespace, flight.block.key) == id, "1: two flights of one key are indexed")
         }
     }
-}
-
-/// Keys whose origin fails: not probed again before their pause is over, which doubles with each failure (reference D3, nginx#1000).
-struct FailingOrigins {
-    private var pauses: [UInt64: (retryAt: Tick, pause: Span)] = [:]
-
-    func isPaused(_ hash: UInt64, at tick: Tick) -> Bool {
-        guard !pauses.isEmpty, let entry = pauses[hash] else { return false }
-        return tick < entry.retryAt
-    }
-
-    mutating func failed(_ hash: UInt64, at tick: Tick) {
-        guard pauses[hash] != nil || pauses.count < Limits.cacheFailingKeysMax else { return }
-        let last = pauses[hash]?.pause ?? .zero
-        let pause = min(max(Limits.cacheProbePause, last + last), Limits.cacheProbePauseMax)
-        pauses[hash] = (tick + pause.wholeMilliseconds, pause)
-    }
-
-    mutating func recovered(_ hash: UInt64) { if !pauses.isEmpty { pauses[hash] = nil } }
-
-    var count: Int { pauses.count }
 }

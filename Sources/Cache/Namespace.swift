@@ -22,9 +22,10 @@ package struct NamespaceSettings: Sendable {
     package var jitter = 0.0
     /// β of XFetch: above 0, a fresh entry is refreshed ahead of its end, the earlier the more it cost (reference D3); 1 is the paper's.
     package var refreshAhead = 0.0
-    /// The lifetime of negative entries; nil: they are not stored (semantic 7.1 and the 60 s cap of reference D3 are the caller's).
+    /// The lifetime of negative entries; nil: they are not stored (7.4.38). Reference D3 advises at most 60 s.
     package var negativeTTL: Span?
-    /// Entries whose miss costs at least this many milliseconds are offered to the second level; nil: none.
+    /// Entries whose miss costs at least this many milliseconds are offered to the second level; nil: this namespace has none. (To pause
+    /// it, infinity: what is below must still learn of writes and purges.)
     package var spillWeightMin: Float?
 
     package init(name: String) { self.name = name }

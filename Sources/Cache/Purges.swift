@@ -20,7 +20,7 @@ struct Purges: ~Copyable {
         var namespace: NamespaceID
         var bytes: [UInt8]
         var epochs: Epochs
-        /// The sweep's progress at which all records have been visited since.
+        /// Where the sweep will be when it has visited all records since.
         var sweptAt: UInt64
     }
 
@@ -30,9 +30,9 @@ struct Purges: ~Copyable {
     private var prefixes: [Prefix] = []
     /// Fills that began before this are void: a tag was purged that could not be remembered for them.
     private var fillsVoidBefore: UInt64 = 0
-    /// Records visited by the sweep so far, and where it may stop.
-    private(set) var swept: UInt64 = 0
-    private(set) var sweepEnd: UInt64 = 0
+    /// Where the sweep is, and where it may stop: rounds << 32 | the next record. (Not a count of visits: records may be added meanwhile.)
+    private var swept: UInt64 = 0
+    private var sweepEnd: UInt64 = 0
 
     init(seed: UInt64) { tags = Tags(seed: seed) }
 
@@ -46,23 +46,23 @@ struct Purges: ~Copyable {
         return sequence
     }
 
-    mutating func purge(tag: UnsafeRawBufferPointer, soft: Bool, at tick: Tick, fillsInFlight: Bool, records: UInt32) {
+    mutating func purge(tag: UnsafeRawBufferPointer, soft: Bool, at tick: Tick, fillsInFlight: Bool) {
         sequence += 1
         if !tags.purge(tag, sequence, soft: soft, at: tick, fillsInFlight: fillsInFlight) { fillsVoidBefore = sequence }
-        sweepEnd = swept + UInt64(records)
+        sweepEnd = swept + Self.round
     }
 
-    mutating func purge(namespace: NamespaceID, soft: Bool, at tick: Tick, records: UInt32) {
+    mutating func purge(namespace: NamespaceID, soft: Bool, at tick: Tick) {
         sequence += 1
         spaces[namespace.index].note(sequence, soft: soft, at: tick)
-        sweepEnd = swept + UInt64(records)
+        sweepEnd = swept + Self.round
     }
 
     /// False: there are as many rules as may be; finish the sweep and ask again.
-    mutating func purge(prefix: UnsafeRawBufferPointer, in namespace: NamespaceID, soft: Bool, at tick: Tick, records: UInt32) -> Bool {
+    mutating func purge(prefix: UnsafeRawBufferPointer, in namespace: NamespaceID, soft: Bool, at tick: Tick) -> Bool {
         guard prefixes.count < Limits.cachePrefixRulesMax else { return false }
         sequence += 1
-        sweepEnd = swept + UInt64(records)
+        sweepEnd = swept + Self.round
         var rule = Prefix(namespace: namespace, bytes: Array(prefix), epochs: Epochs(), sweptAt: sweepEnd)
         rule.epochs.note(sequence, soft: soft, at: tick)
         prefixes.append(rule)
@@ -107,10 +107,18 @@ struct Purges: ~Copyable {
 
     // MARK: The sweep
 
+    private static let round: UInt64 = 1 << 32
+
     var isSwept: Bool { swept >= sweepEnd }
     var prefixCount: Int { prefixes.count }
 
-    mutating func sweptOne() { swept += 1 }
+    /// The record that the sweep visits now, of `capacity`; nil: it has been everywhere since the last purge.
+    mutating func sweep(_ capacity: UInt32) -> UInt32? {
+        guard !isSwept else { return nil }
+        let index = UInt32(truncatingIfNeeded: swept)
+        swept = index + 1 < capacity ? swept + 1 : (swept >> 32 + 1) << 32
+        return index < capacity ? index : nil
+    }
 
     /// Forgets what no entry and no fill needs any more; `oldest` as in `Tags.settle`.
     mutating func settle(oldest: UInt64) {

@@ -161,7 +161,8 @@ struct Tags: ~Copyable {
         vacant.append(index)
     }
 
-    private static func charge(_ count: Int) -> Int { MemoryLayout<Tag>.stride + Block.allocated(count) + 16 }
+    /// Its row, its name in malloc's steps, its slot in the table.
+    private static func charge(_ count: Int) -> Int { MemoryLayout<Tag>.stride + (count + 8 + 15) & ~15 + 16 }
 
     func checkInvariants(carried: [TagID: Int]) {
         precondition(table.count == count, "1: \(count) tags, \(table.count) in the table")

@@ -145,7 +145,8 @@ struct TimerWheel: ~Copyable {
                 let level = list / Self.slots
                 let isPlaced = list == Self.far ? due >> Self.farShift > clock >> Self.farShift : self.list(level, due) == list
                 let isAhead = list == Self.far || due >> UInt64(8 * level) - clock >> UInt64(8 * level) < Tick(Self.slots)
-                precondition(isPlaced && isAhead && place(due) / Self.slots <= level, "1: \(index), due \(due), in slot \(list) at \(clock)")
+                precondition(
+                    isPlaced && isAhead && place(due) / Self.slots <= level, "1: \(index), due \(due), in slot \(list) at \(clock)")
                 at = lists.after(index)
             }
         }

@@ -11,7 +11,7 @@ extension Cache {
         let tick = now.tick
         let hash = hash(key, namespace)
         voidFills(hash, namespace, key, soft: soft, at: tick)
-        secondLevel?.purge(.key(Array(key), namespace), soft: soft)
+        purgeBelow(key, namespace, soft: soft)
         guard let index = current(key, hash, namespace, at: tick) else { return false }
         if soft { makeStale(index, at: tick) } else { drop(index, .purged, at: tick) }
         return true
@@ -19,13 +19,13 @@ extension Cache {
 
     /// Purges all entries of all namespaces that carry the tag, in constant time: the next lookup sees it (semantic 7.1.4).
     package func purge(tag: UnsafeRawBufferPointer, soft: Bool, at now: Moment) {
-        purges.purge(tag: tag, soft: soft, at: now.tick, fillsInFlight: flights.inFlight > 0, records: arena.capacity)
+        purges.purge(tag: tag, soft: soft, at: now.tick, fillsInFlight: flights.inFlight > 0)
         secondLevel?.purge(.tag(Array(tag)), soft: soft)
     }
 
     /// Purges a whole namespace, in constant time.
     package func purge(namespace: NamespaceID, soft: Bool, at now: Moment) {
-        purges.purge(namespace: namespace, soft: soft, at: now.tick, records: arena.capacity)
+        purges.purge(namespace: namespace, soft: soft, at: now.tick)
         if !soft { spaces[namespace.index].condemned = spaces[namespace.index].counters.entries }
         secondLevel?.purge(.namespace(namespace), soft: soft)
     }
@@ -34,19 +34,19 @@ extension Cache {
     package func purge(prefix: UnsafeRawBufferPointer, in namespace: NamespaceID, soft: Bool, at now: Moment) {
         secondLevel?.purge(.prefix(Array(prefix), namespace), soft: soft)
         let tick = now.tick
-        if purges.purge(prefix: prefix, in: namespace, soft: soft, at: tick, records: arena.capacity) { return }
+        if purges.purge(prefix: prefix, in: namespace, soft: soft, at: tick) { return }
         // fills that began before the oldest rule keep it alive; void them, and one walk frees all rules
         purges.voidFills()
         sweep(Int.max, at: tick)
         purges.settle(oldest: .max)
-        _ = purges.purge(prefix: prefix, in: namespace, soft: soft, at: tick, records: arena.capacity)
+        _ = purges.purge(prefix: prefix, in: namespace, soft: soft, at: tick)
     }
 
     // MARK: The clock's work
 
-    /// Does what is due: expires entries, sweeps purged ones, evicts above a lowered limit; at most `budget` records of each. True: call
-    /// again soon, there is more.
-    package func advance(to now: Moment, budget: Int = 4096) -> Bool {
+    /// Does what is due: expires entries, sweeps purged ones, evicts above a lowered limit, moves blocks together; at most about `budget`
+    /// records of each. True: call again soon, there is more.
+    package func advance(to now: Moment, budget: Int = 1024) -> Bool {
         let tick = now.tick
         var left = budget
         while left > 0, let index = wheel.next(upTo: tick) {
@@ -60,7 +60,8 @@ extension Cache {
         while evictions > 0, usedBytes > limitBytes, evictOne(where: isAboveFloor) || evictOne(where: { self.spaces[$0].settings.evicts }) {
             evictions -= 1
         }
-        return left == 0 || !isPrepared || !purges.isSwept || evictions == 0
+        let isCompact = heap.compact(budget, arena)
+        return left == 0 || !isPrepared || !isCompact || !purges.isSwept || evictions == 0
     }
 
     /// The moment before which `advance` has nothing to do; nil: nothing is scheduled. (While `advance` returns true, it is now.)
@@ -69,13 +70,9 @@ extension Cache {
     /// Visits records until all have been visited since the last purge.
     private func sweep(_ budget: Int, at tick: Tick) {
         var left = budget
-        while left > 0, !purges.isSwept {
+        while left > 0, let index = purges.sweep(arena.capacity) {
             left -= 1
-            purges.sweptOne()
-            let index = sweepAt
-            sweepAt = sweepAt + 1 >= arena.capacity ? 0 : sweepAt + 1
-            let record = arena[index]
-            if record.pointee.isLive, record.pointee.checked != purges.sequence { _ = isUnpurged(index, at: tick) }
+            if arena[index].pointee.isLive, arena[index].pointee.checked != purges.sequence { _ = isUnpurged(index, at: tick) }
         }
     }
 

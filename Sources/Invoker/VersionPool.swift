@@ -421,6 +421,8 @@ package final class VersionPool {
             source.initFault = .timeout(invoker.settings.initTimeout)
             log(.note("init took longer than \(invoker.settings.initTimeout.seconds) s: worker killed"), nil, versionText)
         }
+        // A zygote that has not forked it by now, or does not say so, never will.
+        if slot.worker.pid < 0 { source.kill() }
         slot.worker.kill()
     }
 }
@@ -489,7 +491,11 @@ extension VersionPool: WorkerOwner {
     package func workerWrote(_ worker: Worker, _ bytes: UnsafeRawBufferPointer) {
         let invocation = slots[worker.tag]?.call
         metrics.logBytes += UInt64(bytes.count)
-        invocation?.logTail?.append(bytes)
+        if let tail = invocation?.logTail {
+            tail.append(bytes)
+            // Only its end is ever shown, however much is written.
+            if tail.count > 16 * Limits.logTailBytes { tail.consume(tail.count - Limits.logTailBytes) }
+        }
         log(.output(Array(bytes)), invocation?.id, invocation?.resolution.executedVersion ?? versionText)
     }
 

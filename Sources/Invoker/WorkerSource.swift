@@ -198,6 +198,8 @@ final class WorkerSource {
     func succeeded() {
         initFault = nil
         cannotStart = nil
+        // Orders that the zygote could not take for the number of those before them.
+        pump()
     }
 
     /// No more workers will be ordered: ends the zygote, whose workers live on.

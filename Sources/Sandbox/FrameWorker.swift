@@ -87,7 +87,7 @@ final class FrameWorker: Worker {
                 return bytes.count
             }
             if length > Limits.workerFrameBytesMax {
-                guard kind == .answer || kind == .failure || kind == .lastFailure else {
+                guard phase == .busy, kind == .answer || kind == .failure || kind == .lastFailure else {
                     malformed("a frame over the limit")
                     return bytes.count
                 }

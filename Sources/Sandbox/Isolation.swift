@@ -19,8 +19,8 @@ package struct Isolation: Sendable {
     let hasUsers: Bool
     /// Directories of the machine that are shown inside, read-only, where they are outside.
     let shown: [String]
-    /// Not to be seen although it may lie in one of `shown`.
-    let hidden: String
+    /// Real paths that are not to be seen although they may lie in a directory that is shown.
+    let hidden: [String]
     /// What is missing, and how to get it; nil when nothing is.
     package let problem: String?
 
@@ -36,8 +36,9 @@ package struct Isolation: Sendable {
     ///   - wanted: false: no namespaces are tried.
     ///   - dataDirectory: hidden from all; `sandbox/` is made in it.
     ///   - shown: directories beside the system's.
+    ///   - hidden: further paths that no function may see: where the functions' sources and settings lie.
     /// - Returns: nil when not even hearth-init is there.
-    package static func probe(wanted: Bool, dataDirectory: String, shown: [String]) -> Isolation? {
+    package static func probe(wanted: Bool, dataDirectory: String, shown: [String], hidden: [String] = []) -> Isolation? {
         guard let initPath = findInit() else { return nil }
         let mountPoint = dataDirectory + "/sandbox"
         mkdir(mountPoint, 0o755)
@@ -46,7 +47,7 @@ package struct Isolation: Sendable {
             Isolation(
                 initPath: initPath, mountPoint: mountPoint, isRoot: isRoot, hasNamespaces: hasNamespaces,
                 hasPrivateTmp: hasPrivateTmp, hasUsers: isRoot && mapsManyUsers, shown: systemDirectories + resolver + shown,
-                hidden: dataDirectory, problem: problem)
+                hidden: ([dataDirectory] + hidden).compactMap(realPath), problem: problem)
         }
         guard wanted else { return make(false, false, "isolation is off in runtime.toml") }
         let full = make(true, true, nil)
@@ -72,10 +73,14 @@ package struct Isolation: Sendable {
 
     /// The resolver's file is often a link out of /etc.
     private static var resolver: [String] {
-        guard let real = realpath("/etc/resolv.conf", nil) else { return [] }
-        defer { free(real) }
-        let path = String(cString: real)
+        guard let path = realPath("/etc/resolv.conf") else { return [] }
         return path.hasPrefix("/etc/") ? [] : [path]
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
     }
 
     private static func number(in file: String) -> Int? {
@@ -155,9 +160,10 @@ package struct Isolation: Sendable {
         if hasUsers { options += ["--user", String(user(of: recipe.owner))] }
         if recipe.ownsNetwork { options.append("--owns-network") }
         if recipe.listensInside { options += ["--listen", String(WorkerRecipe.insidePort)] }
-        for path in shown + recipe.shown { options += ["--bind", path, path] }
+        let shown = shown + recipe.shown
+        for path in shown { options += ["--bind", path, path] }
         for (from, to) in recipe.placed { options += ["--bind", from, to] }
-        if shown.contains(where: { hidden.hasPrefix($0 + "/") }) { options += ["--hide", hidden] }
+        for path in hidden where shown.contains(where: { (path + "/").hasPrefix($0 + "/") }) { options += ["--hide", path] }
         return options
     }
 

@@ -16,12 +16,25 @@ internal import UV
 ///
 /// Thread rule: the loop's thread.
 final class ProcessHandle {
+    /// Who sees to it that nothing of the program is left.
+    enum Keeper {
+        /// It is the process itself.
+        case nobody
+        /// hearth-init without namespaces: it ends everything when it is told to.
+        case supervisor
+        /// hearth-init as the first process of a namespace: the kernel ends everything with it.
+        case sandbox
+    }
+
     let pid: pid_t
+    private let keeper: Keeper
     private let pidfd: CInt
     /// Our end of hearth-init's socket, or -1.
     private let status: CInt
     private var exitWatch: Poll?
     private var statusWatch: Poll?
+    /// Of somebody else's child.
+    private var endWatch: Poll?
     private var told: WorkerExit?
     /// Given the socket that hearth-init listens with in the sandbox's own network.
     var onListener: ((CInt) -> Void)?
@@ -42,8 +55,9 @@ final class ProcessHandle {
     }
 
     /// Takes `pidfd` and `status` over.
-    init(pid: pid_t, pidfd: CInt, status: CInt = -1) {
+    init(pid: pid_t, pidfd: CInt, status: CInt = -1, keeper: Keeper = .nobody) {
         self.pid = pid
+        self.keeper = keeper
         self.pidfd = pidfd
         self.status = status
     }
@@ -58,6 +72,14 @@ final class ProcessHandle {
         self.pid = pid
         self.pidfd = pidfd
         status = -1
+        keeper = .nobody
+    }
+
+    /// Is the process a child of this one (hearth-init), or a child of one of its children? Nobody else's pidfd is taken for
+    /// a worker's: a zygote could send that of the server itself.
+    func isOwn(_ candidate: ProcessHandle) -> Bool {
+        let parent = hearth_parent(candidate.pid)
+        return parent > 0 && (parent == pid || hearth_parent(parent) == pid)
     }
 
     deinit {
@@ -82,6 +104,7 @@ final class ProcessHandle {
 
     func onExit(_ loop: Loop, _ body: @escaping (WorkerExit) -> Void) throws(UVError) {
         self.body = body
+        stopWatchingEnd()
         let watch = try Poll(loop: loop, descriptor: pidfd)
         exitWatch = watch
         // Kept by the watch until the process has been collected.
@@ -98,6 +121,21 @@ final class ProcessHandle {
             readStatus()
             if let told { report(told) }
         }
+    }
+
+    /// Calls back once when somebody else's child has ended; how it ended only its parent knows.
+    func onEnd(_ loop: Loop, _ body: @escaping () -> Void) throws(UVError) {
+        let watch = try Poll(loop: loop, descriptor: pidfd)
+        endWatch = watch
+        try watch.start { [unowned self] _ in
+            stopWatchingEnd()
+            body()
+        }
+    }
+
+    private func stopWatchingEnd() {
+        endWatch?.close()
+        endWatch = nil
     }
 
     private func report(_ exit: WorkerExit) {
@@ -117,6 +155,7 @@ final class ProcessHandle {
     func forget() {
         body = nil
         onListener = nil
+        stopWatchingEnd()
     }
 
     private func readStatus() {
@@ -165,14 +204,34 @@ final class ProcessHandle {
         return (told ?? exit) == .status(0) ? nil : (told ?? exit).lambdaReason
     }
 
-    /// Kills the process and everything in its group; with hearth-init and its namespace, everything in the sandbox.
+    /// Kills the process and everything that belongs to it.
     func kill() {
-        hearth_kill_group(pid, SIGKILL)
-        hearth_signal(pidfd, SIGKILL)
+        switch keeper {
+        case .nobody:
+            hearth_kill_group(pid, SIGKILL)
+            hearth_signal(pidfd, SIGKILL)
+        case .supervisor:
+            hearth_signal(pidfd, SIGHUP)
+            hearth_signal(pidfd, SIGCONT)
+        case .sandbox: hearth_signal(pidfd, SIGKILL)
+        }
     }
 
-    /// Kills the program alone; what it has forked lives on.
-    func killProgram() { if status < 0 { kill() } else if let child = children.first { Glibc.kill(child, SIGKILL) } }
+    /// Kills the program alone; what it has forked lives on. Where the kernel does not tell which process it is, all end.
+    func killProgram() {
+        guard told == nil else { return }
+        guard status >= 0, program > 1 else { return kill() }
+        Glibc.kill(program, SIGKILL)
+    }
+
+    /// Has hearth-init end what ended workers left behind: what lost its parent became hearth-init's child, while living
+    /// workers are children of the zygote.
+    func sweep() { if status >= 0 { hearth_signal(pidfd, SIGUSR1) } }
+
+    /// The same once the zygote has gone, and `living` workers are hearth-init's children too.
+    func sweep(but living: [pid_t]) {
+        for child in children where !living.contains(child) { Glibc.kill(child, SIGKILL) }
+    }
 
     /// Kills what an ended process left behind in its group.
     func killGroup() { hearth_kill_group(pid, SIGKILL) }

@@ -22,6 +22,10 @@ final class RuntimeAPIWorker: Worker {
     /// Has a stranger been refused? Said once.
     private var hasRefused = false
 
+    /// Of a forked worker: the first process of its sandbox, which stands for it until its own process is told. (It may
+    /// connect before that.)
+    var ancestor: Int32 = -1
+
     /// Opens the listener; must precede `spawn`, whose environment names the address.
     ///
     /// - Parameter descriptor: a socket that hearth-init has opened in the worker's own network, where nobody else is.
@@ -37,7 +41,7 @@ final class RuntimeAPIWorker: Worker {
     /// Does the connection come from the worker's own processes? Where the kernel does not tell (no `sock_diag`), it is
     /// believed.
     private func isOwn(_ connection: TCP) -> Bool {
-        let pid = self.pid
+        let pid = self.pid > 0 ? self.pid : ancestor
         guard pid > 0, connection.withDescriptor({ hearth_peer_is_of_group($0, pid) }) == 0 else { return pid > 0 }
         if !hasRefused {
             hasRefused = true

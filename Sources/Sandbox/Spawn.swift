@@ -6,8 +6,8 @@ extension WorkerRecipe {
     /// Starts the recipe's program, in its sandbox if it has one. Descriptor `i` of the child is a copy of
     /// `descriptors[i]` (-1: /dev/null).
     func spawn(environment: [String], descriptors: [CInt], isZygote: Bool = false) throws(SpawnFailure) -> ProcessHandle {
-        // Without namespaces only a zygote needs hearth-init: its workers must not outlive the server.
-        guard let isolation, isolation.hasNamespaces || isZygote else {
+        // Without namespaces too hearth-init sees to it that nothing of the program outlives it, or the server.
+        guard let isolation else {
             let process = try start(program, arguments, environment, descriptors, in: directory)
             process.join(cgroups, limits)
             return process
@@ -24,7 +24,7 @@ extension WorkerRecipe {
         let group = cgroups?.make(limits)
         for entrance in group?.entrances ?? [] { line += ["--cgroup", entrance] }
         var environment = environment
-        if isZygote { environment.append("HEARTH_TMP=mode=1777,size=\(tmpBytes)") }
+        if isZygote { environment.append("HEARTH_TMP=mode=1777,size=\(tmpBytes),nr_inodes=\(tmpBytes / 4096 + 16)") }
         do throws(SpawnFailure) {
             let process = try start(
                 isolation.initPath, line + ["--"] + [program] + arguments.dropFirst(), environment, descriptors + [theirs],
@@ -63,7 +63,9 @@ extension WorkerRecipe {
             let step = spawned.step.map { String(cString: $0) } ?? "start"
             throw SpawnFailure(program: program, step: step, code: spawned.error)
         }
-        return ProcessHandle(pid: spawned.pid, pidfd: spawned.pidfd, status: ours)
+        return ProcessHandle(
+            pid: spawned.pid, pidfd: spawned.pidfd, status: ours,
+            keeper: ours < 0 ? .nobody : namespaces == 0 ? .supervisor : .sandbox)
     }
 }
 

@@ -236,8 +236,8 @@ package class Worker {
     func exited(_ exit: WorkerExit) {
         guard !hasExited else { return }
         hasExited = true
-        // What it left behind in its group must not outlive it.
-        process?.killGroup()
+        // What it left behind must not outlive it; and a zygote may say that a worker has ended which has not.
+        process?.kill()
         process?.forget()
         if let failure = process?.failure { wrote("hearth: the sandbox could not be made: \(failure)\n") }
         drainLog()

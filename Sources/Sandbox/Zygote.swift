@@ -29,12 +29,15 @@ package protocol ZygoteOwner: AnyObject {
 ///  1. Every worker in `children` has been ordered here and has not exited; its end is told by the zygote while that
 ///     lives, and by the worker's own pidfd after that.
 ///  2. A fork whose pidfd had not come when the zygote ended never came about.
+///  3. When the zygote and all that it has forked have ended, hearth-init is ended too, with whatever is left.
 ///
-/// The process runs its user's code: what it sends is checked, and what makes no sense kills it.
+/// The process runs its user's code: what it sends is checked, and what makes no sense kills it. So does silence: a worker's
+/// end that it does not report within a second.
 ///
 /// Thread rule: the loop's thread.
 package final class Zygote {
     private enum Phase { case starting, ready, gone }
+    private static let reportGrace = Span.seconds(1)
 
     /// Kinds of datagrams, described in Runtimes/python/hearth_zygote.py.
     private enum Kind: UInt8 { case ready = 1, failed, refuses, forked, exited, unforked }
@@ -48,15 +51,22 @@ package final class Zygote {
     private var process: ProcessHandle?
     private var control: CInt = -1
     private var controlWatch: Poll?
+    private var killTimer: Timer?
     private var log: Pipe?
     private var children: [UInt32: Worker] = [:]
+    /// Workers that outlive the zygote.
+    private var orphans: [UInt32: ProcessHandle] = [:]
+    private var stopTimer: Timer?
     private let workerProtocol: WorkerProtocol
     private let cgroups: Cgroups?
     private let limits: WorkerLimits
     /// What a client of the Runtime API says before it is forked goes here.
     private var initAPI: HTTPListener?
 
-    package var isReady: Bool { phase == .ready }
+    /// It is being killed.
+    private var isDoomed = false
+
+    package var isReady: Bool { phase == .ready && !isDoomed }
     package var pid: Int32 { process?.program ?? -1 }
 
     /// Starts the process; its owner hears `zygoteReady`, or why not.
@@ -114,7 +124,7 @@ package final class Zygote {
     package func fork(
         tag: UInt32, ordered: Moment, provisioned: Bool, logStream: String, owner: any WorkerOwner
     ) throws -> Worker? {
-        guard phase == .ready else { return nil }
+        guard isReady else { return nil }
         var order: [UInt8] = []
         withUnsafeBytes(of: tag.littleEndian) { order.append(contentsOf: $0) }
         order.append(provisioned ? 1 : 0)
@@ -126,6 +136,7 @@ package final class Zygote {
         case .runtimeAPI:
             let api = RuntimeAPIWorker(tag: tag, loop: loop, owner: owner)
             try api.listen()
+            api.ancestor = process?.pid ?? -1
             order.append(contentsOf: api.address.utf8)
             worker = api
         }
@@ -138,7 +149,8 @@ package final class Zygote {
                     throw SpawnFailure(program: "worker", step: "order a fork", code: errno)
                 }
             }
-        } catch let failure as SpawnFailure where failure.code == EAGAIN {
+        } catch let failure as SpawnFailure where [EAGAIN, EPIPE, ECONNRESET].contains(failure.code) {
+            // Too many orders, or it has just ended: the order waits.
             return nil
         }
         children[tag] = worker
@@ -152,30 +164,51 @@ package final class Zygote {
         controlWatch = nil
         if control >= 0 { shutdown(control, CInt(SHUT_RDWR)) }
         owner = nil
+        guard process != nil, let timer = try? Timer(loop: loop) else { return kill() }
+        stopTimer = timer
+        timer.unreference()
+        timer.start(after: Limits.killGrace) { [unowned self] in kill() }
     }
 
     /// Kills the process; the workers that it has forked live on.
-    package func kill() { process?.killProgram() }
+    package func kill() {
+        isDoomed = true
+        process?.killProgram()
+    }
 
-    /// Kills what ended workers left behind: a process that has moved to a group of its own becomes a child of
-    /// hearth-init when its worker ends, while living workers are children of the zygote.
-    private func sweep() {
-        guard isSandboxed, phase == .ready, let process else { return }
-        let children = process.children
-        guard children.count > 1 else { return }
-        for orphan in children.dropFirst() { Glibc.kill(orphan, SIGKILL) }
+    /// It has said what makes no sense, or has said nothing.
+    private func distrust(_ what: String) {
+        var line = "hearth: the zygote \(what) and was killed\n"
+        line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
+        kill()
+    }
+
+    private func killSoon() {
+        guard killTimer == nil, process != nil else { return }
+        guard let timer = try? Timer(loop: loop) else { return kill() }
+        killTimer = timer
+        timer.unreference()
+        timer.start(after: Limits.killGrace) { [weak self] in self?.kill() }
     }
 
     // MARK: Datagrams
 
-    private func receive() {
+    private func receive(_ datagramsMax: Int = 256) {
         withUnsafeTemporaryAllocation(byteCount: 65_537, alignment: 8) { room in
-            while controlWatch != nil {
+            // No more at a time: the process may be sending as fast as this reads. The rest makes the socket readable again.
+            var left = datagramsMax
+            while controlWatch != nil, left > 0 {
+                left -= 1
                 var descriptor: CInt = -1
                 let count = hearth_receive_packet(control, room.baseAddress, room.count, &descriptor)
                 guard count > 0 else {
-                    if count == 0 { controlWatch?.close(); controlWatch = nil }
-                    return
+                    if descriptor >= 0 { Glibc.close(descriptor) }
+                    guard count == 0 else { return }
+                    // Its end, or an empty datagram: either way it is of no use any more. If it is ending by itself, the
+                    // exit tells how, so it is given a moment.
+                    controlWatch?.close()
+                    controlWatch = nil
+                    return killSoon()
                 }
                 take(UnsafeRawBufferPointer(rebasing: room[..<count]), descriptor)
             }
@@ -196,19 +229,21 @@ package final class Zygote {
             owner?.zygoteInitFailed(self, error: body)
         case (.refuses, .starting):
             owner?.zygoteRefuses(self, reason: String(decoding: body.prefix(500), as: UTF8.self))
+            process?.kill()
         case (.forked, .ready) where body.count >= 4 && descriptor >= 0: forked(word(0), descriptor)
         case (.exited, .ready) where body.count >= 8:
             guard let worker = children.removeValue(forKey: word(0)) else { return }
             worker.exited(WorkerExit(waitStatus: Int32(bitPattern: word(4))))
-            sweep()
+            process?.sweep()
         case (.unforked, .ready) where body.count >= 8:
             let tag = word(0)
-            guard let worker = children.removeValue(forKey: tag) else { return }
+            guard let worker = children[tag], worker.process == nil else { return distrust("took a fork back") }
+            children[tag] = nil
             worker.abandon()
             owner?.zygoteCouldNotFork(self, tag: tag, code: Int32(bitPattern: word(4)))
         default:
             if kind == .forked, descriptor >= 0 { Glibc.close(descriptor) }
-            process?.killProgram()
+            distrust("sent a datagram that makes no sense")
         }
     }
 
@@ -223,6 +258,8 @@ package final class Zygote {
         times.importEnded = min(max(moment(16), times.importBegan), now)
         times.ready = now
         phase = .ready
+        // Looked up while it is the only child.
+        _ = process?.program
         closeInitAPI()
         owner?.zygoteReady(self)
     }
@@ -234,8 +271,23 @@ package final class Zygote {
         }
         // nil when the child has ended already: then `exited` follows.
         guard let handle = ProcessHandle(pidfd: pidfd) else { return }
+        guard process?.isOwn(handle) == true else { return distrust("gave a process for a worker that it has not forked") }
         handle.join(cgroups, limits)
         try? worker.adopt(handle, watches: false)
+        try? handle.onEnd(loop) { [weak self] in self?.awaitReport(tag, of: worker) }
+    }
+
+    /// The worker has ended, and the zygote is to say how.
+    private func awaitReport(_ tag: UInt32, of worker: Worker) {
+        guard children[tag] === worker, let timer = try? Timer(loop: loop) else { return }
+        timer.unreference()
+        timer.start(after: Self.reportGrace) { [self] in
+            timer.close()
+            guard children[tag] === worker else { return }
+            children[tag] = nil
+            worker.exited(.signal(SIGKILL))
+            distrust("did not say that a worker had ended")
+        }
     }
 
     private func closeInitAPI() {
@@ -267,8 +319,10 @@ package final class Zygote {
     fileprivate func wrote(_ bytes: UnsafeRawBufferPointer) { owner?.zygoteWrote(self, bytes) }
 
     private func exited(_ exit: WorkerExit) {
-        receive()
+        receive(.max)
         phase = .gone
+        killTimer?.close()
+        killTimer = nil
         closeInitAPI()
         drainLog()
         log?.close()
@@ -279,19 +333,36 @@ package final class Zygote {
             var line = "hearth: the sandbox could not be made: \(failure)\n"
             line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }
         }
+        stopTimer?.close()
+        stopTimer = nil
         if !isSandboxed { process?.killGroup() }
-        process = nil
-        let orphans = children
+        let forked = children
         children = [:]
-        for worker in orphans.values {
-            guard let handle = worker.process else {
-                worker.exited(.signal(SIGKILL))
-                continue
-            }
-            do { try worker.adopt(handle) } catch { worker.kill() }
-        }
+        for (tag, worker) in forked { follow(worker, tag) }
+        if orphans.isEmpty { endKeeper() }
         owner?.zygoteExited(self, exit)
         owner = nil
+    }
+
+    /// The worker lives on as a child of hearth-init: its end is seen from here.
+    private func follow(_ worker: Worker, _ tag: UInt32) {
+        guard let handle = worker.process else { return worker.exited(.signal(SIGKILL)) }
+        orphans[tag] = handle
+        do {
+            try handle.onExit(loop) { [self] exit in
+                worker.exited(exit)
+                orphans[tag] = nil
+                if orphans.isEmpty { endKeeper() } else { process?.sweep(but: orphans.values.map(\.pid)) }
+            }
+        } catch {
+            orphans[tag] = nil
+            worker.exited(.signal(SIGKILL))
+        }
+    }
+
+    private func endKeeper() {
+        process?.kill()
+        process = nil
     }
 }
 

@@ -122,9 +122,11 @@ package final class Pipe: Stream {
     }
 
     /// Reads, without waiting, what is in the pipe now and gives it to the delegate.
+    ///
+    /// No more than a pipe can hold (pipe(7): /proc/sys/fs/pipe-max-size): a writer may be filling it as fast as it is read.
     package func drainNow() {
         guard isOpen else { return }
-        while true {
+        for _ in 0..<(1 << 20) / loop.readBuffer.count {
             let count = read(descriptor, loop.readBuffer.baseAddress, loop.readBuffer.count)
             guard count > 0 else { return }
             delegate?.received(UnsafeRawBufferPointer(start: loop.readBuffer.baseAddress, count: count))

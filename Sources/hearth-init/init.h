@@ -8,7 +8,7 @@
 //
 // Static, so that its start costs half a millisecond; plain C, so that nothing else runs beside it.
 
-enum { binds_max = 64, cgroups_max = 4 };
+enum { binds_max = 64, cgroups_max = 4, hidden_max = 4 };
 
 struct bind {
     const char *from;  // path outside
@@ -22,10 +22,11 @@ struct plan {
     int bind_count;
     const char *cgroups[cgroups_max];  // files through which to join control groups
     int cgroup_count;
-    const char *hidden;     // a directory below a bind that is covered; or NULL
+    const char *hidden[hidden_max];  // directories below a bind that are covered
+    int hidden_count;
     const char *directory;  // working directory inside
     uint64_t tmp_bytes;     // size of /tmp
-    uid_t user;             // user and group of the program; 0: unchanged
+    uid_t user;             // user and group of the program; 0: the server's
     uint64_t open_files;    // RLIMIT_NOFILE
     uint64_t processes;     // RLIMIT_NPROC; 0: unlimited
     bool owns_network;      // in a network namespace of its own: bring `lo` up

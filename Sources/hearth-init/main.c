@@ -18,7 +18,7 @@
 void swift_addNewDSOImage(const void *image) { (void)image; }
 int _swift_backtrace_isThunkFunction(const char *name) { (void)name; return 0; }
 
-static volatile sig_atomic_t program;  // the process to which signals go
+enum { sweep_rounds_max = 5000 };  // a second and what the kills themselves take
 
 static void tell(const struct plan *plan, char kind, const void *bytes, size_t count, int descriptor) {
     if (plan->status < 0) return;
@@ -62,13 +62,15 @@ static struct plan read_plan(char **argument) {
         if (strcmp(name, "--status") == 0) plan.status = atoi(value);
         else if (strcmp(name, "--root") == 0) plan.root = value;
         else if (strcmp(name, "--directory") == 0) plan.directory = value;
-        else if (strcmp(name, "--hide") == 0) plan.hidden = value;
         else if (strcmp(name, "--tmp") == 0) plan.tmp_bytes = strtoull(value, NULL, 10);
         else if (strcmp(name, "--user") == 0) plan.user = (uid_t)strtoul(value, NULL, 10);
         else if (strcmp(name, "--files") == 0) plan.open_files = strtoull(value, NULL, 10);
         else if (strcmp(name, "--processes") == 0) plan.processes = strtoull(value, NULL, 10);
         else if (strcmp(name, "--listen") == 0) plan.listen_port = atoi(value);
-        else if (strcmp(name, "--cgroup") == 0) {
+        else if (strcmp(name, "--hide") == 0) {
+            if (plan.hidden_count == hidden_max) misuse(name);
+            plan.hidden[plan.hidden_count++] = value;
+        } else if (strcmp(name, "--cgroup") == 0) {
             if (plan.cgroup_count == cgroups_max) misuse(name);
             plan.cgroups[plan.cgroup_count++] = value;
         } else if (strcmp(name, "--bind") == 0) {
@@ -82,35 +84,55 @@ static struct plan read_plan(char **argument) {
     return plan;
 }
 
-static void pass_on(int number) {
-    if (program > 0) kill(-program, number);
-}
-
-/// The server has gone: nothing may stay behind. What a killed child leaves becomes a child of this process, so killing
-/// children until there are none ends all. (In a pid namespace the kernel sees to that.)
-static void leave(int number) {
-    (void)number;
+/// Kills every child but `kept`, and says whether one of them still lived. What a killed child leaves becomes a child of
+/// this process: it is met in the next round.
+static bool kill_children(pid_t kept) {
+    static char text[256 * 1024];
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    do {
-        char text[4096];
-        int file = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t length = file < 0 ? 0 : read(file, text, sizeof text - 1);
-        if (file >= 0) close(file);
-        if (length <= 0) break;
-        text[length] = 0;
-        char *at = text;
-        for (long pid = strtol(at, &at, 10); pid > 1; pid = strtol(at, &at, 10)) kill((pid_t)pid, SIGKILL);
-    } while (waitpid(-1, NULL, 0) > 0);
-    _exit(0);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    size_t length = 0;
+    for (ssize_t count; length < sizeof text - 1 && (count = read(file, text + length, sizeof text - 1 - length)) > 0;)
+        length += (size_t)count;
+    close(file);
+    text[length] = 0;
+    bool any = false;
+    char *at = text;
+    for (long pid = strtol(at, &at, 10); pid > 1; pid = strtol(at, &at, 10)) {
+        siginfo_t info = {0};
+        if (pid == kept || (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid)) continue;
+        kill((pid_t)pid, SIGKILL);
+        any = true;
+    }
+    return any;
 }
 
-static void watch_signals(const struct plan *plan) {
-    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-    sigaction(SIGTERM, &action, NULL);
-    if (plan->root) return;
-    signal(SIGHUP, leave);
-    prctl(PR_SET_PDEATHSIG, SIGHUP);
+/// Ends whatever has lost its parent. Nothing is collected meanwhile: what has been killed keeps its place in the limit of
+/// processes, so a fork bomb finds no room for new ones.
+static void sweep(pid_t kept) {
+    for (int round = 0; round < sweep_rounds_max && kill_children(kept); round++) usleep(200);
+}
+
+/// The server has gone: nothing may stay behind. (In a pid namespace the kernel sees to that.)
+static _Noreturn void leave(void) {
+    for (;;) {
+        sweep(0);
+        pid_t pid;
+        do pid = waitpid(-1, NULL, WNOHANG); while (pid > 0);
+        if (pid < 0) _exit(0);
+    }
+}
+
+/// Signals are taken one by one in `reap`.
+static void watch_signals(const struct plan *plan, sigset_t *watched) {
+    sigemptyset(watched);
+    sigaddset(watched, SIGCHLD);
+    sigaddset(watched, SIGTERM);
+    sigaddset(watched, SIGUSR1);
+    if (!plan->root) sigaddset(watched, SIGHUP);
+    sigprocmask(SIG_BLOCK, watched, NULL);
+    if (!plan->root) prctl(PR_SET_PDEATHSIG, SIGHUP);
 }
 
 /// Did the server end before this process was tied to its life?
@@ -119,9 +141,9 @@ static bool is_alone(const struct plan *plan) {
     return plan->status >= 0 && poll(&socket, 1, 0) == 1 && socket.revents & POLLHUP;
 }
 
-static _Noreturn void run(const struct plan *plan, int filter) {
+static _Noreturn void run(const struct plan *plan, int filter, const sigset_t *watched) {
     if (setpgid(0, 0) < 0) fail(plan, "make a process group");
-    signal(SIGTERM, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, watched, NULL);
     give_up_rights(plan);
     // A filter's file stays open for the zygote; the status socket is for its first process only.
     if (plan->status >= 0) fcntl(plan->status, F_SETFD, FD_CLOEXEC);
@@ -134,22 +156,34 @@ static _Noreturn void run(const struct plan *plan, int filter) {
     fail(plan, plan->program[0]);
 }
 
-/// Collects what ends until the program has, and, for a zygote, until all that it has forked have.
-static _Noreturn void reap(const struct plan *plan, pid_t first) {
-    bool has_ended = false;
+/// Collects what has ended; ends this process with the program, or, for a zygote, with the last that it has forked.
+static void collect(const struct plan *plan, pid_t *first) {
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) != 0;) {
+        if (pid < 0) _exit(0);
+        if (pid != *first) continue;
+        *first = 0;
+        tell(plan, message_exit, &status, sizeof status, -1);
+        if (plan->lingers) continue;
+        if (!plan->root) leave();
+        _exit(0);
+    }
+}
+
+/// Serves signals until there is nothing left to serve:
+///
+///     SIGCHLD  a child has ended
+///     SIGTERM  the program is to end
+///     SIGUSR1  a worker has ended: what it left behind is to end too (only while the zygote lives, whose children the other
+///              workers are; later the server tells them apart)
+///     SIGHUP   without namespaces: everything is to end
+static _Noreturn void reap(const struct plan *plan, pid_t first, const sigset_t *watched) {
     for (;;) {
-        int status;
-        pid_t pid = waitpid(-1, &status, 0);
-        if (pid < 0) {
-            if (errno == EINTR) continue;
-            _exit(0);
-        }
-        if (pid == first) {
-            has_ended = true;
-            program = 0;
-            tell(plan, message_exit, &status, sizeof status, -1);
-        }
-        if (has_ended && !plan->lingers) _exit(0);
+        collect(plan, &first);
+        int number = sigwaitinfo(watched, NULL);
+        if (number == SIGTERM && first) kill(-first, SIGTERM);
+        if (number == SIGUSR1 && first) sweep(first);
+        if (number == SIGHUP) leave();
     }
 }
 
@@ -166,6 +200,8 @@ static void join_cgroups(const struct plan *plan) {
 int main(int count, char **arguments) {
     (void)count;
     struct plan plan = read_plan(arguments);
+    sigset_t watched;
+    watch_signals(&plan, &watched);
     join_cgroups(&plan);
     // Only the descriptors that the program gets may stay open in it.
     int filter = -1;
@@ -182,14 +218,12 @@ int main(int count, char **arguments) {
         // Without a pid namespace orphans would go to the machine's init.
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     }
-    watch_signals(&plan);
     if (is_alone(&plan)) return 0;
     pid_t first = fork();
     if (first < 0) fail(&plan, "start the program");
-    if (first == 0) run(&plan, filter);
-    program = first;
+    if (first == 0) run(&plan, filter, &watched);
     // Its copies of the program's pipes would hide their end.
     for (int descriptor = 0; descriptor < 16; descriptor++)
         if (descriptor != plan.status) close(descriptor);
-    reap(&plan, first);
+    reap(&plan, first, &watched);
 }

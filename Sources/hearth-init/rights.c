@@ -2,18 +2,22 @@
 #include "init.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { filter_max = 256 };
+enum { filter_max = 256, ordinary_user = 1000 };
 
 /// Root without what root may: uid 0 gets no capabilities back at an exec.
 static void drop_capabilities(const struct plan *plan) {
@@ -29,7 +33,28 @@ static void empty_capabilities(const struct plan *plan) {
     if (syscall(SYS_capset, &header, none) < 0) fail(plan, "give up capabilities");
 }
 
+static void put(const struct plan *plan, const char *path, const char *text) {
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    if (file < 0 || write(file, text, strlen(text)) < 0) fail(plan, path);
+    close(file);
+}
+
+/// Where the function has no user of its own it is root of a namespace, and a fork could map that root into a namespace of its
+/// own only with CAP_SETFCAP (user_namespaces(7), since Linux 5.12). So it becomes an ordinary user of one more namespace,
+/// which this process may still make. Where that is forbidden the forks make none either.
+static void become_ordinary(const struct plan *plan) {
+    char line[64];
+    if (unshare(CLONE_NEWUSER) < 0) return;
+    put(plan, "/proc/self/setgroups", "deny");
+    snprintf(line, sizeof line, "%d 0 1", ordinary_user);
+    put(plan, "/proc/self/uid_map", line);
+    put(plan, "/proc/self/gid_map", line);
+}
+
 static void limit(const struct plan *plan, int resource, uint64_t most) {
+    struct rlimit now;
+    // What is stricter already cannot be loosened without the capabilities that have gone.
+    if (getrlimit(resource, &now) == 0 && now.rlim_max < most) most = now.rlim_max;
     struct rlimit both = {most, most};
     if (setrlimit(resource, &both) < 0) fail(plan, "set a limit");
 }
@@ -55,9 +80,12 @@ void give_up_rights(const struct plan *plan) {
     limit(plan, RLIMIT_CORE, 0);
     if (plan->open_files) limit(plan, RLIMIT_NOFILE, plan->open_files);
     if (plan->root) {
+        // Without a user of its own too: the groups of the server's (disk, docker) are not a function's. A user namespace of
+        // somebody who is not root forbids it.
+        if (setgroups(0, NULL) < 0 && (plan->user || errno != EPERM)) fail(plan, "leave all groups");
+        if (!plan->user) become_ordinary(plan);
         drop_capabilities(plan);
         if (plan->user) {
-            if (setgroups(0, NULL) < 0) fail(plan, "leave all groups");
             if (setresgid(plan->user, plan->user, plan->user) < 0) fail(plan, "change the group");
             if (setresuid(plan->user, plan->user, plan->user) < 0) fail(plan, "change the user");
         }

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -51,6 +53,54 @@ static void make_mount_point(const struct plan *plan, const char *path, bool is_
     }
 }
 
+/// mountinfo writes what would break its lines as a backslash and three octal digits.
+static void decode_octal(char *text) {
+    char *out = text;
+    for (; *text; text++) {
+        if (text[0] == '\\' && text[1] && text[2] && text[3]) {
+            *out++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+            text += 3;
+        } else {
+            *out++ = *text;
+        }
+    }
+    *out = 0;
+}
+
+static void add_flags(const struct plan *plan, const char *mount_point, unsigned long flags) {
+    struct statvfs now;
+    if (statvfs(mount_point, &now) < 0) fail(plan, mount_point);
+    // A remount sets all flags anew, and in a user namespace those that came with the mount must stay (mount_namespaces(7)).
+    // The numbers of both sets agree (ST_… and MS_…) but for these.
+    unsigned long kept = now.f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME);
+    if (now.f_flag & ST_RELATIME) kept |= MS_RELATIME;
+    if (mount(NULL, mount_point, NULL, MS_BIND | MS_REMOUNT | kept | flags, NULL) < 0) fail(plan, mount_point);
+}
+
+/// Linux before 5.12 has no mount_setattr(2): the mount and all below it, as /proc/self/mountinfo names them (proc(5)).
+static void restrict_one_by_one(const struct plan *plan, const char *target, unsigned long flags) {
+    char resolved[PATH_MAX];
+    if (!realpath(target, resolved)) fail(plan, target);
+    FILE *list = fopen("/proc/self/mountinfo", "re");
+    if (!list) fail(plan, "/proc/self/mountinfo");
+    size_t length = strlen(resolved), room = 0;
+    bool found = false;
+    char *line = NULL;
+    while (getline(&line, &room, list) > 0) {
+        char *path = line;
+        for (int field = 0; field < 4 && path; field++) path = strchr(path, ' ') ? strchr(path, ' ') + 1 : NULL;
+        if (!path) continue;
+        path[strcspn(path, " ")] = 0;
+        decode_octal(path);
+        if (strncmp(path, resolved, length) != 0 || (path[length] != '/' && path[length] != 0)) continue;
+        add_flags(plan, path, flags);
+        found = true;
+    }
+    free(line);
+    fclose(list);
+    if (!found) { errno = ENOENT; fail(plan, target); }
+}
+
 /// Shows `from` at `to` below the new root, for reading only, with whatever is mounted below it. Links stay links.
 static void show(const struct plan *plan, const char *from, const char *to) {
     char target[4096];
@@ -73,18 +123,30 @@ static void show(const struct plan *plan, const char *from, const char *to) {
     }
     make_mount_point(plan, target, S_ISDIR(info.st_mode));
     if (mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0) fail(plan, from);
-    struct attributes attributes = {.set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID};
-    if (S_ISCHR(info.st_mode)) attributes.set = MOUNT_ATTR_NOSUID;
-    else attributes.set |= MOUNT_ATTR_NODEV;
+    bool is_device = S_ISCHR(info.st_mode);
+    struct attributes attributes = {.set = MOUNT_ATTR_NOSUID | (is_device ? 0 : MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)};
     if (syscall(SYS_mount_setattr, AT_FDCWD, target, AT_RECURSIVE, &attributes, sizeof attributes) == 0) return;
-    // Before Linux 5.12: only the mount itself, and only with the flags that it must keep.
-    unsigned long flags = MS_BIND | MS_REMOUNT | MS_NOSUID | (S_ISCHR(info.st_mode) ? 0 : MS_RDONLY | MS_NODEV);
-    if (mount(NULL, target, NULL, flags, NULL) < 0) fail(plan, target);
+    if (errno != ENOSYS) fail(plan, target);
+    restrict_one_by_one(plan, target, MS_NOSUID | (is_device ? 0 : MS_RDONLY | MS_NODEV));
+}
+
+/// Makes a part of /proc read-only, if this kernel has it.
+static void shut(const struct plan *plan, const char *proc, const char *name) {
+    char path[4096];
+    if ((size_t)snprintf(path, sizeof path, "%s%s", proc, name) >= sizeof path) { errno = ENAMETOOLONG; fail(plan, proc); }
+    if (mount(path, path, NULL, MS_BIND | MS_REC, NULL) < 0) {
+        if (errno != ENOENT) fail(plan, path);
+        return;
+    }
+    add_flags(plan, path, MS_RDONLY);
 }
 
 static void make_temporary(const struct plan *plan, const char *name, const char *options) {
     char target[4096];
-    snprintf(target, sizeof target, "%s%s", plan->root, name);
+    if ((size_t)snprintf(target, sizeof target, "%s%s", plan->root, name) >= sizeof target) {
+        errno = ENAMETOOLONG;
+        fail(plan, name);
+    }
     make_mount_point(plan, target, true);
     if (mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0) fail(plan, target);
 }
@@ -102,7 +164,7 @@ static void show_devices(const struct plan *plan) {
     link_to(plan, "/proc/self/fd/0", "/dev/stdin");
     link_to(plan, "/proc/self/fd/1", "/dev/stdout");
     link_to(plan, "/proc/self/fd/2", "/dev/stderr");
-    make_temporary(plan, "/dev/shm", "mode=1777,size=64m");
+    make_temporary(plan, "/dev/shm", "mode=1777,size=64m,nr_inodes=16k");
 }
 
 void build_root(const struct plan *plan) {
@@ -111,9 +173,11 @@ void build_root(const struct plan *plan) {
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) fail(plan, "make mounts private");
     if (mount("tmpfs", plan->root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m") < 0) fail(plan, "mount the root");
     for (int i = 0; i < plan->bind_count; i++) show(plan, plan->binds[i].from, plan->binds[i].to);
-    if (plan->hidden) make_temporary(plan, plan->hidden, "mode=000,size=4k");
+    for (int i = 0; i < plan->hidden_count; i++) make_temporary(plan, plan->hidden[i], "mode=000,size=4k");
     show_devices(plan);
-    snprintf(options, sizeof options, "mode=1777,size=%llu", (unsigned long long)plan->tmp_bytes);
+    // A file for each page: without a bound the names alone could fill the machine's memory.
+    snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu", (unsigned long long)plan->tmp_bytes,
+        (unsigned long long)plan->tmp_bytes / 4096 + 16);
     make_temporary(plan, "/tmp", options);
     snprintf(proc, sizeof proc, "%s/var", plan->root);
     make_mount_point(plan, proc, true);
@@ -123,6 +187,9 @@ void build_root(const struct plan *plan) {
     if (mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=2") < 0
         && mount("proc", proc, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         fail(plan, "mount /proc");
+    // The machine's settings lie there, and where functions have no user of their own only the mount protects them.
+    static const char *const settings[] = {"/sys", "/sysrq-trigger", "/irq", "/bus", "/fs"};
+    for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++) shut(plan, proc, settings[i]);
     if (chdir(plan->root) < 0) fail(plan, "enter the root");
     // pivot_root(2): with both at ".", the old root comes to lie over the new one and can be unmounted.
     if (syscall(SYS_pivot_root, ".", ".") < 0) fail(plan, "change the root");

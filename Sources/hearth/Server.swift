@@ -27,6 +27,7 @@ final class Server {
     private var isStopping = false
 
     init(config: RuntimeConfig) throws {
+        Self.raiseOpenFilesLimit()
         self.config = config
         // Absolute, because workers run in other directories.
         data = DataDirectory(path: URL(fileURLWithPath: config.data).standardizedFileURL.path)
@@ -71,12 +72,21 @@ final class Server {
         }
     }
 
+    /// As many descriptors as the kernel lets us have: a ready function needs five, and 1024 is what most shells give.
+    private static func raiseOpenFilesLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
     /// The sandbox that this machine can make; refuses to go on without one that the configuration requires.
     private static func probeIsolation(_ config: RuntimeConfig, _ data: DataDirectory) throws -> Isolation? {
         // The function's user must be able to read its code.
         umask(0o022)
         let isolation = Isolation.probe(
-            wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows)
+            wanted: config.isolation != .off, dataDirectory: data.path, shown: config.sandboxShows,
+            hidden: [config.functions])
         let problem = isolation == nil ? "hearth-init is not beside the hearth executable: build the whole package" : isolation?.problem
         if let problem, config.isolation == .required {
             throw Failure("sandbox.isolation = \"required\" in runtime.toml cannot be met: \(problem)")

@@ -77,7 +77,9 @@ import Testing
         let joined = try rig.follow("k", 5)
         #expect(joined == flight && rig.get("k") == nil, "the truncated answer is not stored")
         rig.fill(flight, "whole")
-        #expect(rig.take() == [.data(waiter(5), flight), .done(waiter(5), flight)] && rig.drain(flight, 5) == "whole" && rig.get("k") == "whole")
+        #expect(
+            rig.take() == [.data(waiter(5), flight), .done(waiter(5), flight)] && rig.drain(flight, 5) == "whole" && rig.get("k") == "whole"
+        )
         rig.cache.leave(flight, waiter(5))
         rig.pass(0)
         rig.cache.checkInvariants()
@@ -123,13 +125,17 @@ import Testing
         rig.pass(100)
         guard case .hit(let first, let refresh?) = rig.fetch("k", 1), first.state == .stale else { throw Unexpected(what: "no refresh") }
         for n in 2..<20 as Range<UInt64> {
-            guard case .hit(let hit, nil) = rig.fetch("k", n), hit.state == .stale else { throw Unexpected(what: "a second refresh, or a wait") }
+            guard case .hit(let hit, nil) = rig.fetch("k", n), hit.state == .stale else {
+                throw Unexpected(what: "a second refresh, or a wait")
+            }
         }
         #expect(rig.counters.stale == 19 && rig.counters.refreshes == 1 && rig.counters.misses == 0 && rig.get("k") == nil)
         rig.fill(refresh, "new", .ttl(100, swr: 1000))
         #expect(rig.take() == [] && rig.get("k") == "new" && rig.removals.isEmpty)
         rig.pass(1099)
-        guard case .hit(let last, let late?) = rig.fetch("k", 1), last.state == .stale else { throw Unexpected(what: "the window is shorter") }
+        guard case .hit(let last, let late?) = rig.fetch("k", 1), last.state == .stale else {
+            throw Unexpected(what: "the window is shorter")
+        }
         rig.pass(1)
         let joined = try rig.follow("k", 2)
         #expect(rig.removals.map(\.reason) == [.expired] && joined == late, "after the window lookups join the refresh")
@@ -176,7 +182,9 @@ import Testing
         let rig = try Rig()
         rig.set("k", "old", .ttl(100, keep: 1000))
         rig.pass(500)
-        guard case .lead(let flight, let kept?) = rig.fetch("k", 1) else { throw Unexpected(what: "no stale body for a conditional request") }
+        guard case .lead(let flight, let kept?) = rig.fetch("k", 1) else {
+            throw Unexpected(what: "no stale body for a conditional request")
+        }
         #expect(String(decoding: kept.value, as: UTF8.self) == "old")
         rig.abort(flight, .originFailed)
         #expect(bytes("k") { rig.cache.staleOnError($0, in: rig.space, at: rig.now) } == nil && rig.get("k") == nil)
@@ -257,6 +265,9 @@ import Testing
         rig.append(second, chunk)
         let joined = try rig.lead("m", 2)
         #expect(rig.drain(second, 1) == chunk && rig.cache.usedBytes < 1 << 20 && joined != second)
+        // a key that is too long is not stored either
+        let key = String(repeating: "k", count: Limits.cacheKeyBytesMax + 1)
+        #expect(rig.fill(try rig.lead(key, 0), "v") == .refused(.tooLarge) && rig.get(key) == nil)
         rig.cache.checkInvariants()
     }
 

@@ -28,7 +28,10 @@ import Testing
     }
 
     enum Purge {
-        case key(String), tag(String), prefix(String), all
+        case key(String)
+        case tag(String)
+        case prefix(String)
+        case all
 
         func means(_ key: String, _ tags: Set<String>) -> Bool {
             switch self {
@@ -104,8 +107,10 @@ import Testing
             rig.pass(step)
             let told = Set(rig.removals.filter { $0.reason == .expired }.map(\.key))
             try #require(told == model.expired, "\(name): expired \(told), the model \(model.expired)")
-            try #require(rig.removals.allSatisfy { $0.reason != .purged || !before.contains($0.key) }, "\(name): the sweep took a valid entry")
-            try #require(rig.counters.entries == model.entries.count, "\(name): \(rig.counters.entries) entries, the model \(model.entries.count)")
+            try #require(
+                rig.removals.allSatisfy { $0.reason != .purged || !before.contains($0.key) }, "\(name): the sweep took a valid entry")
+            try #require(
+                rig.counters.entries == model.entries.count, "\(name): \(rig.counters.entries) entries, the model \(model.entries.count)")
         default: break
         }
     }
@@ -137,7 +142,8 @@ import Testing
         switch result {
         case .stored: model.entries[key] = entry(value, tags, policy, at: rig.now.tick)
         case .refused(let refusal):
-            try #require(refusal == .tooLarge && value.utf8.count > 2500 && rig.cache.limitBytes < 1 << 20, "\(name): set \(key) \(refusal)")
+            try #require(
+                refusal == .tooLarge && value.utf8.count > 2500 && rig.cache.limitBytes < 1 << 20, "\(name): set \(key) \(refusal)")
         }
     }
 
@@ -237,7 +243,9 @@ import Testing
         var seen: Set<String> = []
         var cursor: UInt32 = 0
         repeat {
-            cursor = rig.cache.scan(rig.space, from: cursor, count: 7, at: rig.now) { key, _ in seen.insert(String(decoding: key, as: UTF8.self)) }
+            cursor = rig.cache.scan(rig.space, from: cursor, count: 7, at: rig.now) { key, _ in
+                seen.insert(String(decoding: key, as: UTF8.self))
+            }
         } while cursor != 0
         let expected = Set(model.entries.filter { !$0.value.isBypass }.keys)
         try #require(seen == expected, "\(name): a scan sees \(seen), the model has \(expected)")

@@ -55,6 +55,21 @@ import Testing
         rig.cache.checkInvariants()
     }
 
+    /// Records that are added while a sweep is under way do not make it stop early.
+    @Test func aSweepVisitsEverythingAlthoughTheStoreGrows() throws {
+        let rig = try Rig(limit: 16 << 20)
+        for n in 0..<4096 { rig.set("a\(n)", "v", tags: n < 100 ? ["t"] : []) }
+        rig.purge(tag: "nobody")
+        rig.purge(tag: "t", soft: true)
+        _ = rig.cache.advance(to: rig.now, budget: 1000)
+        rig.purge(prefix: "a1")
+        for n in 0..<6000 { rig.set("b\(n)", "v") }
+        while rig.cache.advance(to: rig.now, budget: 1000) {}
+        #expect(rig.cache.purges.prefixCount == 0 && rig.counters.entries == 4096 - 1111 + 6000, "\(rig.counters.entries)")
+        #expect((0..<4096).allSatisfy { (rig.peek("a\($0)") == nil) == "\($0)".hasPrefix("1") } && rig.peek("a2")?.state == .stale)
+        rig.cache.checkInvariants()
+    }
+
     @Test func aSoftPurgeMakesStaleAndTheNextFillMakesFreshAgain() throws {
         let rig = try Rig()
         rig.set("a", "1", .ttl(10_000, swr: 1000), tags: ["t"])
@@ -63,9 +78,13 @@ import Testing
         rig.pass(100)
         rig.purge(tag: "t", soft: true)
         rig.pass(400)
-        guard case .hit(let hit, let refresh?) = rig.fetch("a"), hit.state == .stale else { throw Unexpected(what: "a is not served stale") }
+        guard case .hit(let hit, let refresh?) = rig.fetch("a"), hit.state == .stale else {
+            throw Unexpected(what: "a is not served stale")
+        }
         #expect(hit.freshness(at: rig.now) == .zero && hit.age(at: rig.now) == .milliseconds(500))
-        guard case .lead(let flight, let kept?) = rig.fetch("b") else { throw Unexpected(what: "b has no stale window: it must be revalidated") }
+        guard case .lead(let flight, let kept?) = rig.fetch("b") else {
+            throw Unexpected(what: "b has no stale window: it must be revalidated")
+        }
         #expect(String(decoding: kept.value, as: UTF8.self) == "2" && rig.get("b") == nil && rig.get("c") == "3")
         rig.fill(refresh, "11", .ttl(10_000, swr: 1000), tags: ["t"])
         rig.fill(flight, "22", tags: ["t"])
@@ -140,7 +159,9 @@ import Testing
         for (flight, n) in [(old, 2), (new, 4), (third, 6)] as [(FlightID, UInt64)] { rig.cache.leave(flight, waiter(n)) }
         rig.cache.checkInvariants()
         rig.pass(0)
-        #expect(rig.cache.purges.tags.count == 1 && rig.cache.flights.bytes == 0, "the purged tag was remembered only while a fill could carry it")
+        #expect(
+            rig.cache.purges.tags.count == 1 && rig.cache.flights.bytes == 0,
+            "the purged tag was remembered only while a fill could carry it")
     }
 
     /// Tags that only fills could carry are bounded; beyond that all fills in flight are void, which is safe.
@@ -160,7 +181,9 @@ import Testing
     @Test func purgesReachTheSecondLevel() throws {
         final class Recorder: SecondLevel {
             var seen: [String] = []
-            func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void) { answer(keys.map { _ in nil }) }
+            func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void) {
+                answer(keys.map { _ in nil })
+            }
             func put(_ records: [SecondLevelRecord], done: ((Bool) -> Void)?) { done?(false) }
             func purge(_ purge: SecondLevelPurge, soft: Bool) {
                 switch purge {
@@ -171,13 +194,16 @@ import Testing
                 }
             }
         }
-        let rig = try Rig()
+        let rig = try Rig { $0.spillWeightMin = .infinity }
+        let other = try rig.cache.addNamespace(NamespaceSettings(name: "only above"))
         let below = Recorder()
         rig.cache.secondLevel = below
+        rig.set("w", "write")
+        rig.set("o", "write", in: other)
         _ = rig.remove("k")
         rig.purge(tag: "t", soft: true)
         rig.purge(prefix: "/")
         rig.cache.purge(namespace: rig.space, soft: false, at: rig.now)
-        #expect(below.seen == ["key k false", "tag t true", "prefix / false", "namespace 0 false"])
+        #expect(below.seen == ["key w false", "key k false", "tag t true", "prefix / false", "namespace 0 false"])
     }
 }

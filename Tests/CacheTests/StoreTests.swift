@@ -30,7 +30,9 @@ import Testing
             rig.set("key", value)
             let hit = try #require(rig.peek("key"))
             UnsafeMutableRawBufferPointer(mutating: hit.value)[at] ^= 1 << UInt8(at % 8)
-            if at % 2 == 0 { try #require(rig.get("key") == nil, "byte \(at) was served") } else {
+            if at % 2 == 0 {
+                try #require(rig.get("key") == nil, "byte \(at) was served")
+            } else {
                 guard case .lead(_, nil) = rig.fetch("key") else { throw Unexpected(what: "byte \(at) was served") }
             }
         }
@@ -46,7 +48,7 @@ import Testing
         rig.set("c", "3", .ttl(70_000))
         rig.set("d", "4")
         rig.now = at(1049)
-        #expect(rig.get("a") == "1" && rig.cache.nextWake == at(1024) || rig.cache.nextWake == at(1050), "\(String(describing: rig.cache.nextWake))")
+        #expect(rig.get("a") == "1" && rig.cache.nextWake == at(1050))
         rig.now = at(1050)
         #expect(rig.get("a") == nil && rig.removals.map(\.key) == ["a"], "the lookup removes it, before the wheel has turned")
         rig.pass(0)
@@ -61,12 +63,15 @@ import Testing
     @Test func aLifetimeCanBeChangedKeptAndEnded() throws {
         let rig = try Rig()
         func left(_ key: String) -> UInt64? { rig.peek(key)?.freshness(at: rig.now)?.wholeMilliseconds }
-        func expire(_ key: String, _ lifetime: Lifetime) -> Bool { bytes(key) { rig.cache.expire($0, in: rig.space, lifetime, at: rig.now) } }
+        func expire(_ key: String, _ lifetime: Lifetime) -> Bool {
+            bytes(key) { rig.cache.expire($0, in: rig.space, lifetime, at: rig.now) }
+        }
         rig.set("k", "1", .ttl(100))
         rig.pass(40)
         rig.set("k", "22", StorePolicy(.unchanged))
         #expect(left("k") == 60 && rig.get("k") == "22", "KEEPTTL")
-        #expect(expire("k", .ttl(.milliseconds(500))) && left("k") == 500 && expire("k", .forever) && left("k") == nil && rig.peek("k") != nil)
+        #expect(
+            expire("k", .ttl(.milliseconds(500))) && left("k") == 500 && expire("k", .forever) && left("k") == nil && rig.peek("k") != nil)
         rig.set("k", "33", .ttl(10))
         #expect(left("k") == 10 && !expire("none", .forever))
         rig.set("k", "333")
@@ -87,7 +92,8 @@ import Testing
             sum += Double(left)
             spread = min(spread.lowerBound, left)...max(spread.upperBound, left)
         }
-        #expect(spread.lowerBound >= 9000 && spread.lowerBound < 9100 && spread.upperBound <= 11_000 && spread.upperBound > 10_900, "\(spread)")
+        #expect(
+            spread.lowerBound >= 9000 && spread.lowerBound < 9100 && spread.upperBound <= 11_000 && spread.upperBound > 10_900, "\(spread)")
         #expect(abs(sum / 1000 - 10_000) < 100, "\(sum / 1000)")
     }
 
@@ -103,7 +109,9 @@ import Testing
         rig.pass(1)
         #expect(rig.get("long") == nil && rig.get("plain") == nil)
         let strict = try Rig()
-        #expect(strict.set("k", "500", .negative(.ttl(.seconds(60)))) == .refused(.noLifetime), "7.4.38: errors are not stored unless asked for")
+        #expect(
+            strict.set("k", "500", .negative(.ttl(.seconds(60)))) == .refused(.noLifetime), "7.4.38: errors are not stored unless asked for"
+        )
     }
 
     /// 7.1.5: the accounted bytes never exceed the limit, whatever comes.
@@ -135,7 +143,7 @@ import Testing
         rig.set("k", "old")
         let big = String(repeating: "x", count: 9_900)
         #expect(rig.set("k", big) == .refused(.tooLarge) && rig.get("k") == "old", "an eighth of the limit, with overhead, is the most")
-        #expect(rig.set("k", String(repeating: "x", count: 9_800)) != .refused(.tooLarge))
+        #expect(rig.set("k", String(repeating: "x", count: 9_300)) != .refused(.tooLarge))
         let key = String(repeating: "k", count: Limits.cacheKeyBytesMax + 1)
         let tags = (0...Limits.cacheTagsPerEntryMax).map { "t\($0)" }
         #expect(rig.set(key, "v") == .refused(.tooLarge) && rig.set("t", "v", tags: tags) == .refused(.tooManyTags))
@@ -155,7 +163,9 @@ import Testing
         let first = try cache.addNamespace(memo)
         let second = try cache.addNamespace(data)
         func put(_ key: String, _ space: NamespaceID, _ weight: Float) -> StoreResult {
-            bytes(key) { key in bytes(String(repeating: "v", count: 1000)) { cache.set(key, $0, in: space, policy: .weighing(weight), at: at(0)) } }
+            bytes(key) { key in
+                bytes(String(repeating: "v", count: 1000)) { cache.set(key, $0, in: space, policy: .weighing(weight), at: at(0)) }
+            }
         }
         for n in 0..<100 { _ = put("m\(n)", first, 1) }
         for n in 0..<1000 { _ = put("d\(n)", second, 1_000_000) }
@@ -181,7 +191,8 @@ import Testing
         var stored = 0
         while case .stored = rig.set("k\(stored)", value) { stored += 1 }
         #expect(stored > 80 && rig.set("more", value) == .refused(.noRoom) && rig.set("o", value, in: other) == .refused(.noRoom))
-        let isKept = rig.set("k0", value) != .refused(.noRoom) && rig.set("k1", value + value) == .refused(.noRoom) && rig.get("k1") == value
+        let isKept =
+            rig.set("k0", value) != .refused(.noRoom) && rig.set("k1", value + value) == .refused(.noRoom) && rig.get("k1") == value
         #expect(isKept && rig.counters.evicted == 0, "what replaces an equal value fits; what does not fit leaves the old value")
         #expect(rig.remove("k3") && rig.set("more", value) != .refused(.noRoom))
         rig.cache.checkInvariants()
@@ -222,14 +233,53 @@ import Testing
         #expect(rig.get("cheap") == nil && rig.get("large") == nil && rig.removals.contains { $0.key == "cheap" && $0.reason == .evicted })
     }
 
+    /// 7.1.5: when sizes change, blocks are moved together and memory is given back; what is being read does not move.
+    @Test func memoryFollowsWhatIsStoredWhenSizesChange() throws {
+        let rig = try Rig(limit: 64 << 20)
+        var random = Random(seed: 4)
+        var model: [Int: String] = [:]
+        for n in 0..<20_000 {
+            model[n] = String(repeating: "\(n % 10)", count: 1000 + n % 7)
+            rig.set("k\(n)", model[n] ?? "", tags: n % 50 == 0 ? ["t"] : [])
+        }
+        let pinned = rig.cache.pin(try #require(rig.peek("k777")))
+        let address = pinned.value.baseAddress
+        for n in 0..<20_000 where random.next() % 10 > 0 && n != 777 {
+            _ = rig.remove("k\(n)")
+            model[n] = nil
+        }
+        let slabs = rig.cache.heap.slabs
+        let before = slabs.slabBytes
+        var turns = 0
+        while rig.cache.advance(to: rig.now, budget: 100) {
+            turns += 1
+            if turns % 10 == 0 { rig.cache.checkInvariants() }
+        }
+        #expect(
+            before > 19 << 20 && slabs.slabBytes < 12 << 20 && turns > 5,
+            "\(before) → \(slabs.slabBytes), live \(slabs.liveBytes), \(turns) turns")
+        #expect(pinned.value.baseAddress == address && pinned.value.elementsEqual((model[777] ?? "").utf8))
+        for (n, value) in model { try #require(rig.get("k\(n)") == value, "\(n)") }
+        rig.purge(tag: "t")
+        for n in 0..<6000 { rig.set("k\(n)", String(repeating: "z", count: 3000)) }
+        #expect((0..<6000).allSatisfy { rig.get("k\($0)")?.utf8.count == 3000 })
+        rig.set("large", String(repeating: "l", count: 1 << 20))
+        #expect(rig.get("large")?.utf8.count == 1 << 20 && rig.explain("large").chargedBytes - 1 << 20 < 8192)
+        rig.cache.checkInvariants()
+    }
+
     @Test func aPinnedValueOutlivesItsEntryAndCountsUntilItIsLetGo() throws {
         let rig = try Rig(limit: 100_000)
         rig.set("k", String(repeating: "a", count: 5000), tags: ["t"])
         var pinned: PinnedValue? = rig.cache.pin(try #require(rig.peek("k")))
         let used = rig.cache.usedBytes
         rig.set("k", String(repeating: "b", count: 5000))
-        #expect(pinned?.value.allSatisfy { $0 == UInt8(ascii: "a") } == true && rig.cache.usedBytes > used + 4000, "the write did not go over it")
-        #expect(rig.remove("k") && rig.counters.entries == 0 && rig.cache.usedBytes > 5000 && rig.cache.usedBytes < 5400, "\(rig.cache.usedBytes)")
+        #expect(
+            pinned?.value.allSatisfy { $0 == UInt8(ascii: "a") } == true && rig.cache.usedBytes > used + 4000,
+            "the write did not go over it")
+        #expect(
+            rig.remove("k") && rig.counters.entries == 0 && rig.cache.usedBytes > 5000 && rig.cache.usedBytes < 5400,
+            "\(rig.cache.usedBytes)")
         for n in 0..<200 { rig.set("k\(n)", String(repeating: "c", count: 1000)) }
         #expect(rig.cache.usedBytes <= 100_000 && pinned?.key.elementsEqual("k".utf8) == true)
         let withPin = rig.cache.usedBytes
@@ -279,7 +329,8 @@ import Testing
         rig.append(flight, "22")
         rig.cache.finish(flight, isFromSecondLevel: true, at: rig.now, into: &rig.actions)
         let explained = rig.explain("back")
-        #expect(explained.isFromSecondLevel && explained.frequency == 10 && explained.age == .milliseconds(100) && rig.cache.spillsWaiting == 0)
+        #expect(
+            explained.isFromSecondLevel && explained.frequency == 10 && explained.age == .milliseconds(100) && rig.cache.spillsWaiting == 0)
     }
 
     @Test func explainTellsWhyAKeyIsThereOrNot() throws {
@@ -290,7 +341,8 @@ import Testing
         var told = rig.explain("k")
         #expect(told.state == .fresh && told.namespace == "memo" && told.age == .milliseconds(100) && told.freshness == .milliseconds(900))
         #expect(told.life == .milliseconds(1400) && told.valueBytes == 5 && told.chargedBytes == rig.counters.bytes && told.weight == 7)
-        #expect(told.frequency == 1 && told.hits == 1 && told.isIntact && told.tags == ["a", "b"] && told.departure == nil && told.flights == 0)
+        #expect(
+            told.frequency == 1 && told.hits == 1 && told.isIntact && told.tags == ["a", "b"] && told.departure == nil && told.flights == 0)
         _ = rig.purge("k", soft: true)
         told = rig.explain("k")
         #expect(told.state == .stale && told.isSoftPurged && told.freshness == .zero)

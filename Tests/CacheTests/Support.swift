@@ -42,7 +42,9 @@ final class Rig {
     }
 
     @discardableResult
-    func set(_ key: String, _ value: String, _ policy: StorePolicy = StorePolicy(), tags: [String] = [], in other: NamespaceID? = nil) -> StoreResult {
+    func set(_ key: String, _ value: String, _ policy: StorePolicy = StorePolicy(), tags: [String] = [], in other: NamespaceID? = nil)
+        -> StoreResult
+    {
         withTags(tags) { tags in
             bytes(key) { key in bytes(value) { cache.set(key, $0, in: other ?? space, policy: policy, tags: tags, at: now) } }
         }

@@ -59,9 +59,11 @@ package final class HearthProcess: @unchecked Sendable {
     ///   - config: further lines of `runtime.toml`; addresses with port 0 are set by the command line.
     ///   - arguments: further options of `hearth serve`.
     ///   - directory: one of an earlier server, to start again on its data.
+    ///   - user: whose process the server is to be; nil: ours. Needs root.
+    ///   - wrapper: a command in front of the server's, which it executes.
     package init(
         functions: [TestFunction] = [], config: String = "", arguments: [String] = [], environment: [String: String] = [:],
-        directory: TemporaryDirectory? = nil, readySeconds: Double = 60
+        directory: TemporaryDirectory? = nil, user: UInt32? = nil, wrapper: [String] = [], readySeconds: Double = 60
     ) throws {
         let place = try directory ?? TemporaryDirectory()
         self.directory = place
@@ -69,10 +71,16 @@ package final class HearthProcess: @unchecked Sendable {
         try FileManager.default.createDirectory(atPath: "\(place.path)/functions", withIntermediateDirectories: true)
         try place.write("runtime.toml", config)
         for file in ["out", "err"] { unlink("\(place.path)/\(file)") }
+        var wrapper = wrapper
+        if let user {
+            _ = try run(["chown", "-R", "\(user):\(user)", place.path])
+            wrapper += ["setpriv", "--reuid=\(user)", "--regid=\(user)", "--clear-groups"]
+        }
         child = try Child(
-            [Self.binary, "serve", "--data", "\(place.path)/data", "--functions", "\(place.path)/functions",
+            wrapper + [Self.binary, "serve", "--data", "\(place.path)/data", "--functions", "\(place.path)/functions",
                 "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"] + arguments,
-            directory: place.path, environment: environment.merging(Self.clean) { own, _ in own },
+            directory: place.path,
+            environment: environment.merging(Self.clean) { own, _ in own }.merging(user == nil ? [:] : Self.ofAUser) { own, _ in own },
             output: "\(place.path)/out", errors: "\(place.path)/err")
         try watch()
         try waitFor("the ready line of hearth serve", seconds: readySeconds) {
@@ -103,6 +111,9 @@ package final class HearthProcess: @unchecked Sendable {
             "HEARTH_API", "HEARTH_FRONT", "HEARTH_DATA", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
             "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
         ].map { ($0, "") })
+
+    /// What is in root's own directories cannot be read by another user.
+    private static let ofAUser = ["PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/"]
 
     private func watch() throws {
         var ends: [CInt] = [-1, -1]

@@ -34,6 +34,9 @@ int hearth_collect(int pidfd, int *status, int *signal);
 /// The process of a pidfd as this process numbers it, or -1.
 pid_t hearth_pid_of(int pidfd);
 
+/// The parent of a process, or -1.
+pid_t hearth_parent(pid_t pid);
+
 void hearth_signal(int pidfd, int number);
 
 /// Flags of `hearth_spawn.namespaces`.

@@ -282,7 +282,9 @@ class OnImport:
         from importlib.machinery import PathFinder
 
         sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name)
+        spec = PathFinder.find_spec(name, path)
+        if spec is None:
+            return None
         execute = spec.loader.exec_module
 
         def execute_and_act(module):
@@ -436,8 +438,7 @@ def run_zygote(zygote_module, import_began):
     control = zygote_module.Control()
     os.set_inheritable(_IN, False)
     sandbox = zygote_module.make_sandbox()
-    randomness = zygote_module.Randomness()
-    after_import("random", randomness.watch)
+    randomness = zygote_module.Randomness(after_import)
     handler = import_handler(control.fail)
     import_ended = time.monotonic_ns()
     flush_log()

@@ -34,11 +34,14 @@ class Randomness:
     The module's own generator is among them; those with a seed of their user's are left alone.
     """
 
-    def __init__(self):
+    def __init__(self, after_import):
         self.seeded = []
+        self.numpy_generators = []
+        self.is_renewed = False
+        after_import("random", self.watch_random)
+        after_import("numpy.random", self.watch_numpy)
 
-    def watch(self, module):
-        """Called when `random` has been imported."""
+    def watch_random(self, module):
         import weakref
 
         original = module.Random.__init__
@@ -46,13 +49,27 @@ class Randomness:
 
         def init(generator, x=None):
             original(generator, x)
-            if x is None:
+            if x is None and not self.is_renewed:
                 seeded.append(weakref.ref(generator))
 
         module.Random.__init__ = init
 
+    def watch_numpy(self, module):
+        original = module.default_rng
+
+        def default_rng(seed=None):
+            generator = original(seed)
+            if seed is None and not self.is_renewed:
+                # (They take no weak references.)
+                self.numpy_generators.append(generator)
+            return generator
+
+        module.default_rng = default_rng
+
     def renew(self):
         """Called in each child. The module's own generator has been seeded again by the module itself (os.fork)."""
+        # What a worker makes from now on is its own.
+        self.is_renewed = True
         for reference in self.seeded:
             generator = reference()
             if generator is not None:
@@ -60,6 +77,9 @@ class Randomness:
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
             numpy_random.seed()
+            for generator in self.numpy_generators:
+                own = generator.bit_generator
+                own.state = type(own)().state
         ssl = sys.modules.get("_ssl")
         # Later ones see by themselves that they were forked (RAND(7)), and seed when they are needed, not before.
         if ssl is not None and ssl.OPENSSL_VERSION_INFO < (1, 1, 1):
@@ -166,6 +186,9 @@ class Sandbox:
             ("/proc/self/uid_map", f"{uid} {uid} 1".encode()),
             ("/proc/self/gid_map", f"{gid} {gid} 1".encode()),
         ]
+        # What is stricter already cannot be loosened.
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        self.processes = self.PROCESSES_MAX if most == resource.RLIM_INFINITY else min(self.PROCESSES_MAX, most)
         self.set_limit, self.process_limit = resource.setrlimit, resource.RLIMIT_NPROC
         self.prctl(self.GET_SECCOMP, 0, 0, 0, 0)
 
@@ -184,7 +207,7 @@ class Sandbox:
             self.check(self.mount(b"tmpfs", b"/tmp", b"tmpfs", 6, self.tmp), "mount /tmp")
             self.check(self.prctl(self.SET_SECUREBITS, self.NO_ROOT, 0, 0, 0), "set the secure bits")
             self.check(self.capset(self.header, self.none), "give up capabilities")
-        self.set_limit(self.process_limit, (self.PROCESSES_MAX, self.PROCESSES_MAX))
+        self.set_limit(self.process_limit, (self.processes, self.processes))
         self.check(self.prctl(self.SET_SECCOMP, self.FILTER, self.program_address, 0, 0), "filter system calls")
 
 

@@ -8,14 +8,16 @@ forked, and each fork goes on as if it had been restored, with a Runtime API of 
 import os
 import sys
 
-_MODULE = "awslambdaric.lambda_runtime_client"
 
+class _OnImport:
+    """Runs something right after a module's first import."""
 
-class _Patch:
-    """Changes the client's module right after its import."""
+    def __init__(self, name, action):
+        self.name = name
+        self.action = action
 
     def find_spec(self, name, path=None, target=None):
-        if name != _MODULE:
+        if name != self.name:
             return None
         from importlib.machinery import PathFinder
 
@@ -25,40 +27,82 @@ class _Patch:
             return None
         execute = spec.loader.exec_module
 
-        def execute_and_patch(module):
+        def execute_and_act(module):
             execute(module)
-            _patch(module)
+            self.action(module)
 
-        spec.loader.exec_module = execute_and_patch
+        spec.loader.exec_module = execute_and_act
         return spec
 
 
-def _patch(module):
+def _after_import(name, action):
+    if name in sys.modules:
+        action(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _OnImport(name, action))
+
+
+class _Later:
+    """Stands in for the client's native half, which reads the address of the Runtime API once, when it is loaded: so each
+    fork loads it for itself."""
+
+    NAME = "runtime_client"
+
+    def __init__(self):
+        sys.meta_path.insert(0, self)
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.NAME:
+            return None
+        from importlib.machinery import ModuleSpec, PathFinder
+
+        return ModuleSpec(name, self) if PathFinder.find_spec(name, path) else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.initialize_client = lambda user_agent: None
+
+    def load(self):
+        import importlib
+
+        sys.meta_path.remove(self)
+        del sys.modules[self.NAME]
+        return importlib.import_module(self.NAME)
+
+
+def _prepare():
     import time
 
     started = time.monotonic_ns()
+    import hearth_zygote
 
-    def restore_next(client):
-        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-        import hearth_zygote
+    # What the function's init seeds is known from its first import on.
+    randomness = hearth_zygote.Randomness(_after_import)
+    later = _Later()
 
-        sys.path.pop(0)
-        control = hearth_zygote.Control()
-        os.set_inheritable(3, False)
-        randomness = hearth_zygote.Randomness()
-        sandbox = hearth_zygote.make_sandbox()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # The client runs the hooks itself.
-        hooks = hearth_zygote.Hooks(runs=False)
-        now = time.monotonic_ns()
-        hearth_zygote.prepare(control, randomness, sandbox, hooks, (started, started, now), 0).serve_forks()
-        client.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
-        if module.runtime_client is not None:
-            module.runtime_client.initialize_client(module._user_agent())
+    def patch(module):
+        def restore_next(client):
+            control = hearth_zygote.Control()
+            os.set_inheritable(3, False)
+            sandbox = hearth_zygote.make_sandbox()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # The client runs the hooks itself.
+            hooks = hearth_zygote.Hooks(runs=False)
+            now = time.monotonic_ns()
+            zygote = hearth_zygote.prepare(control, randomness, sandbox, hooks, (started, started, now), 0)
+            zygote.serve_forks()
+            client.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
+            if module.runtime_client is not None:
+                module.runtime_client = later.load()
+                module.runtime_client.initialize_client(module._user_agent())
 
-    module.LambdaRuntimeClient.restore_next = restore_next
+        module.LambdaRuntimeClient.restore_next = restore_next
+
+    _after_import("awslambdaric.lambda_runtime_client", patch)
 
 
 if os.environ.pop("HEARTH_ZYGOTE", None):
-    sys.meta_path.insert(0, _Patch())
+    _prepare()

@@ -1,0 +1,82 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What a worker does between invocations, when it is replaced, and what is left when the server goes.
+@Suite struct LifeTests {
+    @Test func backgroundWorkRestsBetweenInvocationsUnlessItIsAllowed() throws {
+        let marker = "hearth-marker-\(UUID())"
+        let start = """
+            import sys, threading, time
+            ticks = sys.modules["app"].__dict__.setdefault("ticks", [])
+            def run():
+                while True:
+                    ticks.append(time.monotonic())
+                    time.sleep(0.005)
+            threading.Thread(target=run, daemon=True).start()
+            time.sleep(0.02)
+            """
+        let look = "import sys, time; ticks = sys.modules['app'].ticks + [time.monotonic()]; result = [len(ticks), max(b - a for a, b in zip(ticks, ticks[1:]))]"
+        let server = try HearthProcess(functions: [
+            Inside.function("frozen", "[concurrency]\nmax = 1\n", marker: marker), Inside.function("allowed", "background = \"allowed\"\n[concurrency]\nmax = 1\n"),
+        ])
+        try server.inside("frozen", start)
+        let stopped = try waitFor("the worker to be stopped") { processes(with: marker).first { state(of: $0) == "T" } }
+        let began = Date()
+        try waitFor("half a second") { Date().timeIntervalSince(began) > 0.5 ? () : nil }
+        #expect(state(of: stopped) == "T")
+        let rested = Date().timeIntervalSince(began)
+        let frozen = try server.inside("frozen", look) as? [Double] ?? []
+        #expect(frozen.count == 2 && frozen[1] >= rested, "\(frozen): it ran while it should have rested for \(rested) s")
+
+        try server.inside("allowed", start)
+        let before = try server.inside("allowed", look) as? [Double] ?? []
+        let pause = Date()
+        try waitFor("half a second") { Date().timeIntervalSince(pause) > 0.5 ? () : nil }
+        let after = try server.inside("allowed", look) as? [Double] ?? []
+        #expect(after[0] - before[0] >= 20, "\(before) \(after): it rested")
+    }
+
+    @Test func recyclingNeverFailsAnInvocation() throws {
+        let server = try HearthProcess(functions: [
+            Inside.function("counted", "[concurrency]\nprovisioned = 2\nmax = 4\n[recycle]\ninvocations = 5\n"),
+            Inside.function("grown", "[concurrency]\nprovisioned = 1\nmax = 2\n[recycle]\ngrowth = 20\n"),
+        ])
+        let code = "import os, sys; sys.modules['app'].__dict__.setdefault('kept', []).append(b'x' * event.get('bytes', 1)); result = [os.getpid(), len(sys.modules['app'].kept)]"
+        let counted = try concurrently(8) { _ in try (0..<25).map { _ in try server.inside("counted", code) as? [Int] ?? [] } }.joined()
+        #expect(counted.allSatisfy { $0.count == 2 && (1...5).contains($0[1]) }, "\(Array(counted))")
+        #expect(Set(counted.map { $0[0] }).count >= 40)
+        let grown = try concurrently(2) { _ in try (0..<30).map { _ in try server.inside("grown", code, ["bytes": 4 << 20]) as? [Int] ?? [] } }.joined()
+        #expect(grown.allSatisfy { $0.count == 2 && $0[1] <= 12 }, "\(Array(grown))")
+        #expect(Set(grown.map { $0[0] }).count >= 4, "\(Array(grown))")
+        #expect(try server.metric("hearth_crashes_total") == 0)
+        #expect(try server.metric("hearth_errors_total") == 0)
+    }
+
+    @Test(arguments: ["on", "off"]) func nothingSurvivesAServerThatIsKilled(isolation: String) throws {
+        let marker = "hearth-marker-\(UUID())"
+        let environment = "timeout = 60\n[environment]\nMARKER = \"\(marker)\"\n"
+        let bootstrap = """
+            #!/bin/bash
+            curl -s "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next" > /dev/null
+            (setsid sleep 1000 &)
+            while :; do :; done
+            """
+        let server = try HearthProcess(
+            functions: [
+                Inside.function("forked", "timeout = 60\n", marker: marker), Inside.function("executed", "timeout = 60\n", executed: true, marker: marker),
+                .node(
+                    "node", "exports.handler = async () => { require('child_process').spawn('setsid', ['sleep', '1000'], {detached: true}); for (;;); }",
+                    manifest: environment),
+                TestFunction("bash", files: ["bootstrap": bootstrap, "function.toml": "runtime = \"provided\"\n" + environment]),
+            ], config: "[sandbox]\nisolation = \"\(isolation)\"\n")
+        let loop = "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork() == 0: time.sleep(1000)\n  os._exit(0)\nwhile True: pass"
+        let callers = ["forked", "executed", "node", "bash"].map { name in Background(threads: 1) { _ in try? server.invoke(name, (try? eventText(["code": loop])) ?? "") } }
+        try waitFor("four busy workers") { try server.metric("hearth_concurrent_executions") == 4 ? () : nil }
+        // A zygote, three hearth-inits at the least, four workers and their daemons.
+        try waitFor("their daemons") { processes(with: marker).count >= 12 ? () : nil }
+        try server.killAtOnce()
+        for caller in callers { _ = caller.stop() }
+        try waitFor("nothing to be left of it", seconds: 20) { processes(with: marker).isEmpty ? () : nil }
+    }
+}

@@ -56,14 +56,11 @@ package final class ByteBuffer {
         end = held
     }
 
-    /// Drops `count` bytes from the front.
+    /// Drops `count` bytes from the front; the last of them as `clear` does.
     package func consume(_ count: Int) {
         assert(count <= end - start)
         start += count
-        if start == end {
-            start = 0
-            end = 0
-        }
+        if start == end { clear() }
     }
 
     /// Drops everything; gives back the memory when it has grown beyond `keeping` bytes.

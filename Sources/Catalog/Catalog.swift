@@ -22,7 +22,8 @@ package final class Catalog: Sendable {
             var configuration = Configuration()
             configuration.journalMode = .wal
             configuration.busyMode = .timeout(5)
-            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            // A small page cache: what is asked often is in the snapshot, and packages only pass through.
+            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -256") }
             database = try DatabaseQueue(path: directory + "/catalog.sqlite", configuration: configuration)
             try Schema.migrator.migrate(database)
             if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {

@@ -64,6 +64,12 @@ package final class Loop {
 
     package func stop() { uv_stop(raw) }
 
+    /// From now on a block of a megabyte or more goes back to the kernel when it is freed.
+    ///
+    /// By itself malloc keeps what was once needed: it raises both thresholds to the largest block that was ever freed
+    /// (mallopt(3)), so that one deployed package of 8 MB would stay in the server for ever.
+    package static func returnBigBlocks() { cuv_return_big_blocks() }
+
     /// Starts a task that stays on the loop between its suspensions. The only way to start one here.
     @discardableResult
     package func task(_ body: @escaping @Sendable () async -> Void) -> Task<Void, Never> {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Config
 import Foundation
+import UV
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -22,6 +23,7 @@ struct Serve: ParsableCommand {
     @Flag(help: "Print one JSON object a line.") var json = false
 
     func run() throws {
+        Loop.returnBigBlocks()
         var settings = try ConfigFileLoader.load(config)
         if let data { settings.data = data }
         if let functions {

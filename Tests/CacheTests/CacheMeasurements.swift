@@ -119,6 +119,34 @@ import Testing
         #expect(counters.evicted > 800_000)
     }
 
+    /// Moonshot 9 and issue C through the whole engine, with real values and all overhead: what LGD executes of what LRU executes.
+    @Test(arguments: [false, true]) func theWholeEngineExecutesHalfOfWhatLRUExecutes(_ drift: Bool) throws {
+        var trace = Trace.invocations(varied: true, drift: drift, seed: 1)
+        let value = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 16)
+        value.initializeMemory(as: UInt8.self, repeating: 7)
+        let lengths = trace.sizes
+        trace.sizes = lengths.map { Cache.entryCharge(Block.charge(key: 8, value: $0, tags: 0)) }
+        let limit = trace.footprint / 10
+        var lru = LRU(trace, capacity: limit)
+        let theirs = Misses(trace, &lru)
+        let (cache, space) = try Self.cache(limit)
+        var (executed, all) = (0.0, 0.0)
+        for (n, request) in trace.requests.enumerated() {
+            let now = at(UInt64(n))
+            let cost = trace.costs[Int(request)]
+            all += Double(cost)
+            withUnsafeBytes(of: UInt64(request)) { key in
+                if cache.get(key, in: space, at: now) != nil { return }
+                executed += Double(cost)
+                let part = UnsafeRawBufferPointer(rebasing: value[..<lengths[Int(request)]])
+                cache.set(key, part, in: space, policy: .weighing(cost), at: now)
+            }
+        }
+        print("drift \(drift): compute executed \(executed / all), LRU \(theirs.cost)")
+        #expect(executed / all <= 0.6 * theirs.cost && cache.usedBytes <= limit)
+        cache.checkInvariants()
+    }
+
     @Test func memoryOfAMillionEntries() throws {
         let value = UnsafeMutableRawBufferPointer.allocate(byteCount: 1024, alignment: 16)
         value.initializeMemory(as: UInt8.self, repeating: 7)

@@ -83,10 +83,9 @@ import Testing
         var description: String { "\(varied ? "varied" : "uniform") \(drift ? "drift" : "static") \(percent) %" }
     }
 
-    /// The compute still executed depends on which keys drew the large costs (over 8 seeds ± 0.07, while LGD's share of LRU's stays
-    /// within ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are
-    /// those of 200 whose
-    /// draw comes nearest to it.
+    /// The compute still executed depends on which keys drew the large costs (over 8 seeds ± 0.07, while LGD's share of LRU's stays within
+    /// ± 0.02: that is the claim, and it is asserted for every row). The reference's draw is not known; the seeds are those of 200
+    /// whose draw comes nearest to it.
     static let costRows = [
         CostRow(
             varied: true, drift: false, percent: 2, seed: 144, lru: (0.630, 0.688), sieve: (0.530, 0.581), s3fifo: (0.527, 0.570),

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Handlers that misuse what they were given: their own invocation fails with Lambda's error, and nobody else's does.
-@Suite(.enabled(if: Runner.isAsked, "slow: set HEARTH_SLOW=1")) struct HostileWorkerTests {
+@Suite struct HostileWorkerTests {
     private static let timedOut = ("Sandbox.Timedout", "Task timed out after 1.00 seconds")
     private static let killed = ("Runtime.ExitError", "signal: killed")
 

@@ -3,9 +3,7 @@ import TestSupport
 import Testing
 
 /// The walls, tried from inside by the code that they are around.
-@Suite(
-    .enabled(if: Runner.isAsked, "slow: set HEARTH_SLOW=1"),
-    .enabled(if: Runner.missing == nil, Comment(rawValue: Runner.missing ?? "")))
+@Suite(.enabled(if: Runner.missing == nil, Comment(rawValue: Runner.missing ?? "")))
 struct InsideTests {
     /// What every attempt needs; `attempt` gives an error's name or what was reached.
     private static let tools = #"""

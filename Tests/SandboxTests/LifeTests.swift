@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What a worker does between invocations, when it is replaced, and what is left when the server goes.
-@Suite(.enabled(if: Runner.isAsked, "slow: set HEARTH_SLOW=1")) struct LifeTests {
+@Suite struct LifeTests {
     @Test func backgroundWorkRestsBetweenInvocationsUnlessItIsAllowed() throws {
         let marker = "hearth-marker-\(UUID())"
         let start = """

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A fork copies every generator's state: each child must make its own.
-@Suite(.enabled(if: Runner.isAsked, "slow: set HEARTH_SLOW=1")) struct RandomnessTests {
+@Suite struct RandomnessTests {
     @Test func aThousandForksNeverGiveTheSameNumber() throws {
         let source = """
             import os, random, secrets, ssl, uuid

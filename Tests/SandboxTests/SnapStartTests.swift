@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// SnapStart of the stock client: forked where AWS would restore it.
-@Suite(.enabled(if: Runner.isAsked, "slow: set HEARTH_SLOW=1")) struct SnapStartTests {
+@Suite struct SnapStartTests {
     @Test(.enabled(if: RuntimeClient.awslambdaric != nil, "pip cannot install awslambdaric here"))
     func theStockClientIsForkedWithSnapStartAndExecutedWithout() throws {
         let client = try #require(RuntimeClient.awslambdaric)

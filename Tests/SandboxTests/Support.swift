@@ -3,9 +3,6 @@ import TestSupport
 
 /// Who runs the server: root, whose functions get users of their own, or somebody else, in whose place all functions run.
 enum Runner: String, CaseIterable {
-    /// These tests try for minutes to break out and to break down; a busy machine makes some of them fail.
-    static let isAsked = ProcessInfo.processInfo.environment["HEARTH_SLOW"] != nil
-
     case root, user
 
     /// Why the tests of walls cannot be run here; nil when they can.

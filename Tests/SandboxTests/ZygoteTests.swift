@@ -4,7 +4,7 @@ import Testing
 
 /// The process from which workers are forked: what it runs when, when it is not forked, what follows its end, and what it can
 /// do to others when it is hostile.
-@Suite(.enabled(if: Runner.isAsked, "slow: set HEARTH_SLOW=1")) struct ZygoteTests {
+@Suite struct ZygoteTests {
     private static let hooks = #"""
         import os
         from snapshot_restore_py import register_after_restore, register_before_snapshot

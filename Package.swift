@@ -46,7 +46,10 @@ let settings: [SwiftSetting] = language + [
 ]
 
 /// The clients that run inside workers, carried in the executable.
-let clients = ["python/hearth_worker.py", "python/hearth_zygote.py", "python/sitecustomize.py", "node/worker.cjs"]
+let clients = [
+    "python/hearth_worker.py", "python/hearth_imports.py", "python/hearth_zygote.py", "python/sitecustomize.py",
+    "node/worker.cjs",
+]
 
 /// What a new function in Swift begins with, beside its own source.
 let templates =

@@ -161,15 +161,20 @@ int hearth_collect(int pidfd, int *status, int *number) {
     return 1;
 }
 
+/// Reads a file of /proc as text, as far as there is room; returns how much, or 0.
+static size_t read_text(const char *path, char *text, size_t room) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t count = read(file, text, room - 1);
+    close(file);
+    text[count > 0 ? count : 0] = 0;
+    return count > 0 ? (size_t)count : 0;
+}
+
 pid_t hearth_pid_of(int pidfd) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return -1;
-    ssize_t count = read(file, text, sizeof text - 1);
-    close(file);
-    if (count <= 0) return -1;
-    text[count] = 0;
+    if (!read_text(path, text, sizeof text)) return -1;
     const char *at = strstr(text, "\nPid:");
     return at ? (pid_t)strtol(at + 5, NULL, 10) : -1;
 }
@@ -177,12 +182,7 @@ pid_t hearth_pid_of(int pidfd) {
 pid_t hearth_parent(pid_t pid) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return -1;
-    ssize_t count = read(file, text, sizeof text - 1);
-    close(file);
-    if (count <= 0) return -1;
-    text[count] = 0;
+    if (!read_text(path, text, sizeof text)) return -1;
     // The name in parentheses may hold anything; then come the state and the parent (proc(5)).
     const char *at = strrchr(text, ')');
     return at && at[1] && at[2] && at[3] ? (pid_t)strtol(at + 4, NULL, 10) : -1;
@@ -197,12 +197,7 @@ int hearth_namespaces(int user, int network) {
 int hearth_children(pid_t pid, pid_t *children, int max) {
     char path[64], text[4096];
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return 0;
-    ssize_t length = read(file, text, sizeof text - 1);
-    close(file);
-    if (length <= 0) return 0;
-    text[length] = 0;
+    if (!read_text(path, text, sizeof text)) return 0;
     int count = 0;
     char *at = text;
     for (long child = strtol(at, &at, 10); child > 0 && count < max; child = strtol(at, &at, 10))

@@ -32,8 +32,8 @@ protocol WorkerSourceOwner: WorkerOwner {
 /// Invariants:
 ///  1. Every order is answered once: by `sourceStarted`, or by `sourceFailed`.
 ///  2. Orders wait in `waiting`, in their order, for the recipe, for the zygote or for room on the node.
-///  3. There is at most one zygote; one that has ended is replaced at once if it had lived for a second, else at the next
-///     order.
+///  3. There is at most one zygote; one that has ended is replaced at once if it had lived for a second or an order waits,
+///     else at the next order. Two in vain fail the orders that wait, so a zygote is never remade without pause.
 ///
 /// Thread rule: the loop's thread.
 final class WorkerSource {

@@ -29,8 +29,10 @@ package enum BundledClient: Sendable {
         case .python:
             [
                 ("hearth_worker.py", PackageResources.hearth_worker_py),
+                ("hearth_imports.py", PackageResources.hearth_imports_py),
                 ("hearth_zygote.py", PackageResources.hearth_zygote_py),
                 ("snapstart/sitecustomize.py", PackageResources.sitecustomize_py),
+                ("snapstart/hearth_imports.py", PackageResources.hearth_imports_py),
                 ("snapstart/hearth_zygote.py", PackageResources.hearth_zygote_py),
             ]
         case .node: [("worker.cjs", PackageResources.worker_cjs)]

@@ -16,6 +16,8 @@ import resource
 import struct
 import sys
 
+from hearth_imports import after_import
+
 _IN, _OUT = 3, 4
 _READY, _INIT_FAILED, _ANSWER, _FAILURE = 1, 2, 3, 4
 _CHUNK = 1 << 16
@@ -267,41 +269,6 @@ def set_up_logging():
 
 #: The id of the running invocation, for log lines.
 _current = [""]
-
-
-class OnImport:
-    """Runs something right after a module's first import: what most small functions never need costs them nothing."""
-
-    def __init__(self, name, action):
-        self.name = name
-        self.action = action
-
-    def find_spec(self, name, path=None, target=None):
-        if name != self.name:
-            return None
-        from importlib.machinery import PathFinder
-
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path)
-        if spec is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def execute_and_act(module):
-            execute(module)
-            self.action(module)
-
-        spec.loader.exec_module = execute_and_act
-        return spec
-
-
-def after_import(name, action):
-    """Calls `action` with the module: now if it is imported already, else when it is."""
-    module = sys.modules.get(name)
-    if module is not None:
-        action(module)
-    else:
-        sys.meta_path.insert(0, OnImport(name, action))
 
 
 def frames():

@@ -9,39 +9,6 @@ import os
 import sys
 
 
-class _OnImport:
-    """Runs something right after a module's first import."""
-
-    def __init__(self, name, action):
-        self.name = name
-        self.action = action
-
-    def find_spec(self, name, path=None, target=None):
-        if name != self.name:
-            return None
-        from importlib.machinery import PathFinder
-
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(name, path)
-        if spec is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def execute_and_act(module):
-            execute(module)
-            self.action(module)
-
-        spec.loader.exec_module = execute_and_act
-        return spec
-
-
-def _after_import(name, action):
-    if name in sys.modules:
-        action(sys.modules[name])
-    else:
-        sys.meta_path.insert(0, _OnImport(name, action))
-
-
 class _Later:
     """Stands in for the client's native half, which reads the address of the Runtime API once, when it is loaded: so each
     fork loads it for itself."""
@@ -76,10 +43,11 @@ def _prepare():
     import time
 
     started = time.monotonic_ns()
+    import hearth_imports
     import hearth_zygote
 
     # What the function's init seeds is known from its first import on.
-    randomness = hearth_zygote.Randomness(_after_import)
+    randomness = hearth_zygote.Randomness(hearth_imports.after_import)
     later = _Later()
 
     def patch(module):
@@ -101,7 +69,7 @@ def _prepare():
 
         module.LambdaRuntimeClient.restore_next = restore_next
 
-    _after_import("awslambdaric.lambda_runtime_client", patch)
+    hearth_imports.after_import("awslambdaric.lambda_runtime_client", patch)
 
 
 if os.environ.pop("HEARTH_ZYGOTE", None):

@@ -15,7 +15,7 @@ struct CheckCommand: ParsableCommand {
         }
         // Not into .build, whose lock a `swift run` that started this may hold.
         try step(["swift", "build", "--build-tests"])
-        try step(["swift", "test", "--skip-build"])
+        try step(["swift", "test", "--no-parallel", "--skip-build"])
         note("all good")
     }
 

@@ -26,6 +26,10 @@ package enum Limits {
     package static let keepAliveTimeout = Span.seconds(75)
     package static let writeTimeout = Span.seconds(60)
 
+    // cache
+    /// What the shared cache may take, unless configured.
+    package static let cacheMemoryBytes = 128 << 20
+
     // workers
     package static let initTimeout = Span.seconds(10)
     /// RLIMIT_NOFILE of a worker (Lambda's own figure).

@@ -19,6 +19,7 @@ final class Server {
     private let loop: Loop
     private let catalog: Catalog
     private let cgroups: Cgroups?
+    private let cache: SharedCache
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
@@ -47,8 +48,8 @@ final class Server {
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
         settings.logBytesPerFunction = config.logBytes
-        let seed = randomBytes(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        invoker = Invoker(loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: settings, seed: seed)
+        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
+        invoker = Invoker(loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: settings, seed: Self.randomSeed())
         admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
         let control = LambdaControl(
@@ -71,6 +72,8 @@ final class Server {
             remote.post { box.wrapped.adopt(snapshot) }
         }
     }
+
+    private static func randomSeed() -> UInt64 { randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } }
 
     /// As many descriptors as the kernel lets us have: a ready function needs five, and 1024 is what most shells give.
     private static func raiseOpenFilesLimit() {

@@ -12,7 +12,7 @@ let modules: [Module] = [
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
-    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "TOMLKit"]),
+    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
@@ -21,7 +21,9 @@ let modules: [Module] = [
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
-    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Cache", "Catalog", "Pool", "Sandbox"]),
+    Module(
+        "Invoker", "an invocation from admission to answer",
+        ["Base", "UV", "Crypto", "Archive", "HTTP", "Cache", "Catalog", "Pool", "Sandbox"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",

@@ -1,4 +1,5 @@
 package import Base
+package import Cache
 package import Catalog
 internal import Pool
 package import UV
@@ -29,7 +30,7 @@ package struct InvokerSettings: Sendable {
 
 /// Admits invocations, owns the pools, keeps them in step with the catalogue.
 ///
-/// The walk: `invoke` (admission) → `VersionPool.arrive` → a worker → `VersionPool.workerAnswered` → `ended` →
+/// The walk: `invoke` (memoized?) → `admit` → `VersionPool.arrive` → a worker → `VersionPool.workerAnswered` → `ended` →
 /// `Invocation.finished`.
 ///
 /// Thread rule: the loop's thread.
@@ -50,16 +51,20 @@ package final class Invoker {
     private var onStopped: (() -> Void)?
     var workerCount = 0
     private(set) lazy var care = WorkerCare(self)
+    /// Results that answer equal invocations.
+    package let memo: Memo
 
-    /// - Parameter seed: of request ids.
+    /// - Parameter seed: of request ids and of what is audited.
     package init(
-        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, settings: InvokerSettings, seed: UInt64
-    ) {
+        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, cache: Cache, settings: InvokerSettings, seed: UInt64
+    ) throws(CacheError) {
         self.loop = loop
         self.snapshot = snapshot
         self.codeStore = codeStore
         self.settings = settings
         random = Random(seed: seed)
+        memo = try Memo(cache, seed: random.next())
+        memo.invoker = self
         adopt(snapshot)
     }
 
@@ -78,6 +83,11 @@ package final class Invoker {
 
     /// Takes an invocation; `finished` is called once, now or later.
     package func invoke(_ invocation: Invocation) {
+        if let ticket = invocation.ticket { memo.join(invocation, ticket) } else { admit(invocation) }
+    }
+
+    /// Through the gates of concurrency into its version's pool.
+    func admit(_ invocation: Invocation) {
         if isStopping { return refuseUnadmitted(invocation, .stopping) }
         // The pool knows its function's state without a look at the name.
         let known = pools[invocation.version.rowID]
@@ -102,7 +112,11 @@ package final class Invoker {
 
     /// Its client has gone. What waits is forgotten, what runs runs on (as in Lambda).
     package func cancel(_ invocation: Invocation) {
-        for pool in allPools where pool.cancel(invocation) { return }
+        if let ticket = invocation.ticket, memo.forget(invocation, ticket) { return }
+        for pool in allPools where pool.cancel(invocation) {
+            if let ticket = invocation.ticket { memo.lost(ticket) }
+            return
+        }
     }
 
     private func refuseUnadmitted(_ invocation: Invocation, _ refusal: Refusal) {
@@ -250,6 +264,7 @@ package final class Invoker {
         }
         for (row, pool) in pools where !reachable.contains(row) { remove(pool, row) }
         retireUnnamed()
+        memo.adopt(snapshot)
         let names = Set(snapshot.functions.map(\.name))
         states = states.filter { names.contains($0.key) || $0.value.inFlight > 0 }
     }

@@ -49,7 +49,8 @@ final class Server {
         settings.workersMax = config.workers
         settings.logBytesPerFunction = config.logBytes
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
-        invoker = Invoker(loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: settings, seed: Self.randomSeed())
+        invoker = try Invoker(
+            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache, settings: settings, seed: Self.randomSeed())
         admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
         let control = LambdaControl(

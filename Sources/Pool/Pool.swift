@@ -164,8 +164,9 @@ package struct Pool {
             dispatch(queue.removeFirst(), to: slot, at: now, into: &actions)
             return endUnwantedStarts(at: now, into: &actions)
         }
-        if isDraining || isSurplus { return stop(slot, at: now, into: &actions) }
-        if isProvisioned { return idleProvisioned.append(slot) }
+        if isDraining || isSurplus && alive > 1 { return stop(slot, at: now, into: &actions) }
+        if isSurplus { demote(slot) }
+        if slots[slot].isProvisioned { return idleProvisioned.append(slot) }
         idleOnDemand.append(slot)
         if provisionedAlive < settings.provisioned { keepProvisioned(at: now, into: &actions) }
     }
@@ -273,9 +274,23 @@ package struct Pool {
             }
         }
         while provisionedAlive > settings.provisioned, !idleProvisioned.isEmpty {
-            stop(idleProvisioned.removeFirst(), at: now, into: &actions)
+            let slot = idleProvisioned.removeFirst()
+            if alive > 1 {
+                stop(slot, at: now, into: &actions)
+            } else {
+                demote(slot)
+                idleOnDemand.append(slot)
+            }
         }
         while alive > bound, !idleOnDemand.isEmpty { stop(idleOnDemand.removeFirst(), at: now, into: &actions) }
+    }
+
+    /// The last worker, when none is asked for any more, stays for as long as one on demand: the next call may come soon, as after a
+    /// deployment that has tried it out.
+    private mutating func demote(_ slot: Int) {
+        count(slots[slot], -1)
+        slots[slot].isProvisioned = false
+        count(slots[slot], 1)
     }
 
     /// Idle on-demand workers give way to the provisioned ones that are missing, as far as those that are ending do not.

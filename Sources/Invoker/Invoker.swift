@@ -35,7 +35,7 @@ package struct InvokerSettings: Sendable {
 /// Thread rule: the loop's thread.
 package final class Invoker {
     package let loop: Loop
-    package let settings: InvokerSettings
+    package private(set) var settings: InvokerSettings
     package let codeStore: CodeStore
     /// The catalogue as all requests see it; swapped whole after each commit.
     package private(set) var snapshot: CatalogSnapshot
@@ -193,6 +193,13 @@ package final class Invoker {
         metrics[name] = known.filter { label, metrics in
             label == "$LATEST" || Int(label).map { numbers.contains($0) } == true || used.contains(ObjectIdentifier(metrics))
         }
+    }
+
+    /// New limits for all that comes; what runs runs on.
+    package func configure(_ settings: InvokerSettings) {
+        self.settings = settings
+        for state in states.values { state.log.outputBytesMax = settings.logBytesPerFunction }
+        for pool in pools.values { pool.reconfigure() }
     }
 
     func poolSettings(for version: VersionEntry, provisioned: Int) -> PoolSettings {

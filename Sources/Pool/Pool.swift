@@ -49,6 +49,7 @@ package struct Pool {
     private var rule = StartRule()
     private var isDraining = false
     private var hasHadWorker = false
+    private var hasServed = false
     /// How the last worker that left had ended, as the reason for the next start.
     private var lastEnd: StartReason?
     /// The time of the last event that judged starts.
@@ -104,6 +105,7 @@ package struct Pool {
         actions.append(.dispatch(call, id(of: slot), first: !slots[slot].hasServed))
         slots[slot].call = call
         slots[slot].hasServed = true
+        hasServed = true
         move(slot, to: .busy, at: now)
     }
 
@@ -164,9 +166,8 @@ package struct Pool {
             dispatch(queue.removeFirst(), to: slot, at: now, into: &actions)
             return endUnwantedStarts(at: now, into: &actions)
         }
-        if isDraining || isSurplus && alive > 1 { return stop(slot, at: now, into: &actions) }
-        if isSurplus { demote(slot) }
-        if slots[slot].isProvisioned { return idleProvisioned.append(slot) }
+        if isDraining || isSurplus { return stop(slot, at: now, into: &actions) }
+        if isProvisioned { return idleProvisioned.append(slot) }
         idleOnDemand.append(slot)
         if provisionedAlive < settings.provisioned { keepProvisioned(at: now, into: &actions) }
     }
@@ -253,7 +254,8 @@ package struct Pool {
     private var reasonToStart: StartReason {
         if settings.provisioned > 0, tally.provisionedReady > 0 { return .spillover }
         if alive > 0 { return hasHadWorker ? .scaleUp : .first }
-        return lastEnd ?? (hasHadWorker ? .evicted : .first)
+        // (A deployment may have tried one out that never served.)
+        return lastEnd ?? (hasServed ? .evicted : .first)
     }
 
     /// Brings the provisioned workers to their number, and all workers under their bound.
@@ -274,23 +276,9 @@ package struct Pool {
             }
         }
         while provisionedAlive > settings.provisioned, !idleProvisioned.isEmpty {
-            let slot = idleProvisioned.removeFirst()
-            if alive > 1 {
-                stop(slot, at: now, into: &actions)
-            } else {
-                demote(slot)
-                idleOnDemand.append(slot)
-            }
+            stop(idleProvisioned.removeFirst(), at: now, into: &actions)
         }
         while alive > bound, !idleOnDemand.isEmpty { stop(idleOnDemand.removeFirst(), at: now, into: &actions) }
-    }
-
-    /// The last worker, when none is asked for any more, stays for as long as one on demand: the next call may come soon, as after a
-    /// deployment that has tried it out.
-    private mutating func demote(_ slot: Int) {
-        count(slots[slot], -1)
-        slots[slot].isProvisioned = false
-        count(slots[slot], 1)
     }
 
     /// Idle on-demand workers give way to the provisioned ones that are missing, as far as those that are ending do not.

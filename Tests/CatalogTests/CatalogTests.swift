@@ -126,6 +126,14 @@ import Testing
         for n in 1...5 { _ = try catalog.createFunction("f\(n)", settings: settings, zip: one, at: 1) }
         try catalog.deleteFunction("f3")
         #expect(heard.counts == [1, 2, 3, 4, 5, 4])
+        // What has not changed is the same object before and after, so that nobody need look at it.
+        let before = catalog.snapshot
+        _ = try catalog.createFunction("f0", settings: settings, zip: two, at: 1)
+        try catalog.setReserved(3, of: "f2")
+        try catalog.deleteFunction("f5")
+        let changes = catalog.snapshot.changes(since: before).map { "\($0.old?.name ?? "-") \($0.new?.name ?? "-") \($0.new?.reserved ?? 0)" }
+        #expect(changes == ["- f0 0", "f2 f2 3", "f5 - 0"] && catalog.snapshot.changes(since: catalog.snapshot).isEmpty)
+        #expect(CatalogSnapshot.empty.changes(since: before).map { $0.old?.name } == ["f1", "f2", "f4", "f5"])
     }
 }
 

@@ -70,7 +70,6 @@ struct PoolModel {
         try hold(!book.expectsNothing || actions.isEmpty, "what makes no sense is ignored")
         for action in actions { try check(action, after: fact, at: now, &book) }
         try hold(book.lost == nil, "the call of a worker that is gone is lost")
-        demoteTheLast()
         try checkState(at: now)
         if case .arrive(let call, _) = fact, waiting.last?.id == call {
             try hold(waiting.count <= max(1, settings.waitingMax), "a call joins a full queue")
@@ -154,12 +153,6 @@ struct PoolModel {
         workers[worker]?.state = .idle
         workers[worker]?.since = now
         workers[worker]?.turn = turns
-    }
-
-    /// An idle worker that nobody asks for any more becomes one on demand when it is the last.
-    private mutating func demoteTheLast() {
-        guard alive == 1, provisioned > target, let last = workers.first(where: { $0.value.state == .idle })?.key else { return }
-        workers[last]?.isProvisioned = false
     }
 
     // MARK: Orders

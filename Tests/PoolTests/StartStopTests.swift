@@ -202,16 +202,6 @@ import Testing
         #expect(pool.pool.counts.idle == 1 && pool.pool.counts.draining == 0 && pool.configure(provisioned: 1) == ["start w6 provisioned deploy"])
     }
 
-    @Test func theLastWorkerThatIsNotProvisionedAnyMoreStaysForItsKeepAlive() {
-        var pool = Script(provisioned: 1)
-        _ = pool.tick()
-        #expect(pool.ready(1, at: 100) == [] && pool.configure(provisioned: 0) == [])
-        #expect(pool.pool.counts.idle == 1 && pool.pool.counts.provisionedReady == 0 && pool.arrive(1, at: 200) == ["1 to w1 new"])
-        // Asked for again while it is busy, it stays what it has become.
-        #expect(pool.configure(provisioned: 1) == ["start w2 provisioned deploy"] && pool.configure(provisioned: 0) == ["stop w2"])
-        #expect(pool.finish(1, at: 300) == [] && pool.next.map { $0 > 300 } == true)
-    }
-
     @Test func noMoreWorkersThanTheBoundWhoeverAsks() {
         var pool = Script(workersMax: 2)
         pool.warmUp(2)

@@ -2,10 +2,12 @@ import Catalog
 import Foundation
 import Testing
 
-@Suite struct CatalogTests {
+@Suite final class CatalogTests {
     private let directory = FileManager.default.temporaryDirectory.appendingPathComponent("hearth-\(UUID().uuidString)").path
 
     init() throws { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
+
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
 
     private func open(_ path: String? = nil) throws -> Catalog { try Catalog(directory: path ?? directory) }
     private let settings = FunctionSettings(runtime: "python3", handler: "app.handler")
@@ -94,7 +96,7 @@ import Testing
                 _ = try catalog.update("f", zip: Array("code \(step)".utf8), publish: true, at: Int64(step))
                 _ = try catalog.moveAlias("live", of: "f", to: step, provisioned: step)
             }
-            let copy = "\(directory)-copy-\(step)"
+            let copy = "\(directory)/copy-\(step)"
             try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
             for file in ["catalog.sqlite", "catalog.sqlite-wal"] where FileManager.default.fileExists(atPath: "\(directory)/\(file)") {
                 try FileManager.default.copyItem(atPath: "\(directory)/\(file)", toPath: "\(copy)/\(file)")
@@ -110,7 +112,7 @@ import Testing
             #expect(sentence.contains("another Hearth uses this data directory"))
         } else { Issue.record("a second catalogue opened the same directory") }
         withExtendedLifetime(catalog) {}
-        let damaged = directory + "-damaged"
+        let damaged = directory + "/damaged"
         try FileManager.default.createDirectory(atPath: damaged, withIntermediateDirectories: true)
         try Data(repeating: 7, count: 9000).write(to: URL(fileURLWithPath: damaged + "/catalog.sqlite"))
         if case .storage(let sentence)? = refusal({ _ = try open(damaged) }) {

@@ -30,8 +30,8 @@ package final class Memo {
     private var waiters: UInt64 = 0
     private let value = ByteBuffer()
     private var random: Random
-    /// Versions that an audit has switched off, by scope: a new snapshot does not forget it.
-    private var impure: Set<[UInt8]> = []
+    /// Scopes that an audit has switched off, by function.
+    private var impure: [String: Set<[UInt8]>] = [:]
 
     init(_ cache: Cache, seed: UInt64) throws(CacheError) {
         self.cache = cache
@@ -53,25 +53,23 @@ package final class Memo {
         return row < rules.count ? rules[row] : nil
     }
 
-    func adopt(_ snapshot: CatalogSnapshot) {
-        let before = rules
-        rules = []
-        for function in snapshot.functions {
-            for version in function.allVersions {
-                guard let settings = version.settings.memoize else { continue }
-                let row = Int(version.rowID)
-                if row >= rules.count { rules += Array(repeating: nil, count: row + 1 - rules.count) }
-                // Rows are immutable, so what was ready stays so; `$LATEST` becomes a number under another name only.
-                let metrics = invoker.metrics(function: function.name, version: version)
-                if row < before.count, let known = before[row], known.metrics === metrics {
-                    rules[row] = known
-                } else {
-                    let rule = MemoRule(function: function.name, version: version, settings, in: namespace, metrics: metrics)
-                    rule.isOff = impure.contains(rule.scope)
-                    rules[row] = rule
-                }
-            }
+    /// Takes over a function's new state.
+    func adopt(_ old: FunctionEntry?, _ new: FunctionEntry?) {
+        for version in new?.allVersions ?? [] {
+            guard let settings = version.settings.memoize, let new else { continue }
+            let row = Int(version.rowID)
+            if row >= rules.count { rules += Array(repeating: nil, count: row + 1 - rules.count) }
+            // A row's code and settings never change; its number, and with that its counts, may.
+            if let known = rules[row], known.version.number == version.number { continue }
+            let rule = MemoRule(function: new.name, version: version, settings, in: namespace)
+            rule.isOff = impure[new.name]?.contains(rule.scope) == true
+            rules[row] = rule
         }
+        let rows = Set((new?.allVersions ?? []).map(\.rowID))
+        for version in old?.allVersions ?? [] where !rows.contains(version.rowID) && Int(version.rowID) < rules.count {
+            rules[Int(version.rowID)] = nil
+        }
+        if new == nil, let old { impure[old.name] = nil }
     }
 
     // MARK: The walk
@@ -83,7 +81,7 @@ package final class Memo {
         let waiter = WaiterID(waiters)
         switch cache.fetch(key.bytes, in: rule.namespace, waiter: waiter, at: now) {
         case .hit(let hit, refresh: let flight):
-            rule.metrics.memoized &+= 1
+            counts(of: rule).memoized &+= 1
             let found = describe(hit, at: now)
             if let flight { return .hit(found, ticket(rule, waiter, .refresh(flight))) }
             guard rule.auditShare > 0, !rule.isAuditing, chance(rule.auditShare) else { return .hit(found, nil) }
@@ -93,6 +91,11 @@ package final class Memo {
         case .follow(let flight): return .run(ticket(rule, waiter, .follow(flight)))
         case .refuse: return .run(alone(rule, .bypass("too-many-fills")))
         }
+    }
+
+    /// Of its version; after a restart there may be hits before there is a pool.
+    @inline(__always) private func counts(of rule: MemoRule) -> VersionMetrics {
+        rule.metrics ?? invoker.metrics(function: rule.function, version: rule.version)
     }
 
     /// A ticket for an invocation that has no key, or must not be answered from the store.
@@ -313,11 +316,11 @@ package final class Memo {
         case .functionError, .refused: return
         }
         let payload = StoredResult.payload(pinned.value)
-        rule.metrics.memoAudits &+= 1
+        counts(of: rule).memoAudits &+= 1
         if isError == StoredResult.isError(pinned.value), payload.elementsEqual(outcome.payload) { return }
         guard !rule.isOff else { return }
-        rule.metrics.memoImpure &+= 1
-        impure.insert(rule.scope)
+        counts(of: rule).memoImpure &+= 1
+        impure[rule.function, default: []].insert(rule.scope)
         for other in rules where other?.scope == rule.scope { other?.isOff = true }
         rule.versionTag.withUnsafeBytes { cache.purge(tag: $0, soft: false, at: invoker.loop.now) }
         let version = invocation.resolution.executedVersion

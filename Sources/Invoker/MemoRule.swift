@@ -42,15 +42,17 @@ package final class MemoRule {
     /// `NAME/SCOPE/` with 16 digits of the scope.
     let keyPrefix: [UInt8]
     let tags: [[UInt8]]
-    let metrics: VersionMetrics
+    /// Set by the invoker when it begins to count for this version.
+    var metrics: VersionMetrics?
+    let version: VersionEntry
     /// An audit has found that equal events do not give equal results.
     var isOff = false
     var isAuditing = false
 
-    init(function: String, version: VersionEntry, _ settings: FunctionSettings.Memoize, in namespace: NamespaceID, metrics: VersionMetrics) {
+    init(function: String, version: VersionEntry, _ settings: FunctionSettings.Memoize, in namespace: NamespaceID) {
         self.function = function
         self.namespace = namespace
-        self.metrics = metrics
+        self.version = version
         // Bad forms are refused before a version has them; an older Hearth's are taken literally.
         form = (try? EventForm(settings.key)) ?? .raw
         identity = MemoIdentity(settings.identity)

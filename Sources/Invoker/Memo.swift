@@ -21,6 +21,8 @@ internal import UV
 package final class Memo {
     package let cache: Cache
     package let namespace: NamespaceID
+    /// All that hold results.
+    package var namespaces: [NamespaceID] { [namespace] }
     package let key = MemoKey()
     /// Set by the invoker, which owns this.
     unowned var invoker: Invoker!

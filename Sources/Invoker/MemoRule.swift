@@ -1,4 +1,4 @@
-internal import Base
+package import Base
 internal import Cache
 internal import Catalog
 internal import Crypto
@@ -30,9 +30,12 @@ package final class MemoRule {
     package let function: String
     package let form: EventForm
     package let identity: MemoIdentity
+    /// As they are written in the manifest.
+    package let keyText: String
+    package let identityText: String
     let namespace: NamespaceID
     /// Zero: only answers that say so themselves are kept.
-    let ttl: Span
+    package let ttl: Span
     let staleWhileRevalidate: Span
     let errors: Span?
     let bytesMax: Int
@@ -43,10 +46,10 @@ package final class MemoRule {
     let keyPrefix: [UInt8]
     let tags: [[UInt8]]
     /// Set by the invoker when it begins to count for this version.
-    var metrics: VersionMetrics?
+    package internal(set) var metrics: VersionMetrics?
     let version: VersionEntry
     /// An audit has found that equal events do not give equal results.
-    var isOff = false
+    package internal(set) var isOff = false
     var isAuditing = false
 
     init(function: String, version: VersionEntry, _ settings: FunctionSettings.Memoize, in namespace: NamespaceID) {
@@ -56,6 +59,8 @@ package final class MemoRule {
         // Bad forms are refused before a version has them; an older Hearth's are taken literally.
         form = (try? EventForm(settings.key)) ?? .raw
         identity = MemoIdentity(settings.identity)
+        keyText = settings.key
+        identityText = settings.identity
         ttl = .seconds(UInt64(max(0, settings.ttl)))
         staleWhileRevalidate = .seconds(UInt64(max(0, settings.staleWhileRevalidate ?? 0)))
         errors = settings.errors.map { .seconds(UInt64(max(0, $0))) }

@@ -75,6 +75,7 @@ let tests: [(String, [String])] = [
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
+    ("Memo", ["TestSupport"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 

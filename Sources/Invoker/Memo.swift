@@ -21,13 +21,16 @@ internal import UV
 package final class Memo {
     package let cache: Cache
     package let namespace: NamespaceID
+    package let routeNamespace: NamespaceID
     /// All that hold results.
-    package var namespaces: [NamespaceID] { [namespace] }
+    package var namespaces: [NamespaceID] { [namespace, routeNamespace] }
     package let key = MemoKey()
     /// Set by the invoker, which owns this.
     unowned var invoker: Invoker!
     /// By the version's row: an index, not a dictionary, because every memoized hit passes here.
-    private var rules: [MemoRule?] = []
+    private var plans: [MemoPlan?] = []
+    /// By function and path: counts outlive versions.
+    private var routeCounts: [String: [String: RouteCounts]] = [:]
     private var waiting: [UInt64: Invocation] = [:]
     private var waiters: UInt64 = 0
     private let value = ByteBuffer()
@@ -43,6 +46,8 @@ package final class Memo {
         settings.jitter = Self.jitter
         settings.negativeTTL = Limits.memoErrorsMax
         namespace = try cache.addNamespace(settings)
+        settings.name = "route"
+        routeNamespace = try cache.addNamespace(settings)
     }
 
     private static let jitter = 0.05
@@ -50,29 +55,56 @@ package final class Memo {
     // MARK: Rules
 
     /// How this version's results are kept; nil: they are not.
-    @inline(__always) package func rule(of version: VersionEntry) -> MemoRule? {
+    @inline(__always) package func plan(of version: VersionEntry) -> MemoPlan? {
         let row = Int(version.rowID)
-        return row < rules.count ? rules[row] : nil
+        return row < plans.count ? plans[row] : nil
+    }
+
+    @inline(__always) package func rule(of version: VersionEntry) -> MemoRule? { plan(of: version)?.rule }
+
+    /// Counts of all routes that a function has or had, in order.
+    package var routes: [RouteCounts] {
+        routeCounts.sorted { $0.key < $1.key }.flatMap { $0.value.values.sorted { $0.path < $1.path } }
     }
 
     /// Takes over a function's new state.
     func adopt(_ old: FunctionEntry?, _ new: FunctionEntry?) {
         for version in new?.allVersions ?? [] {
-            guard let settings = version.settings.memoize, let new else { continue }
+            guard version.settings.memoize != nil || version.settings.routes != nil, let new else { continue }
             let row = Int(version.rowID)
-            if row >= rules.count { rules += Array(repeating: nil, count: row + 1 - rules.count) }
+            if row >= plans.count { plans += Array(repeating: nil, count: row + 1 - plans.count) }
             // A row's code and settings never change; its number, and with that its counts, may.
-            if let known = rules[row], known.version.number == version.number { continue }
-            let rule = MemoRule(function: new.name, version: version, settings, in: namespace)
-            rule.isOff = impure[new.name]?.contains(rule.scope) == true
-            rules[row] = rule
+            if let known = plans[row], known.version.number == version.number { continue }
+            plans[row] = plan(new.name, version)
         }
         let rows = Set((new?.allVersions ?? []).map(\.rowID))
-        for version in old?.allVersions ?? [] where !rows.contains(version.rowID) && Int(version.rowID) < rules.count {
-            rules[Int(version.rowID)] = nil
+        for version in old?.allVersions ?? [] where !rows.contains(version.rowID) && Int(version.rowID) < plans.count {
+            plans[Int(version.rowID)] = nil
         }
-        if new == nil, let old { impure[old.name] = nil }
+        if new == nil, let old {
+            impure[old.name] = nil
+            routeCounts[old.name] = nil
+        }
     }
+
+    private func plan(_ function: String, _ version: VersionEntry) -> MemoPlan {
+        let rule = version.settings.memoize.map { MemoRule(function: function, version: version, $0, in: namespace) }
+        if let rule { rule.isOff = impure[function]?.contains(rule.scope) == true }
+        let routes = (version.settings.routes ?? []).compactMap { route in
+            RouteRule(function, version, route, in: routeNamespace, counts: counts(function, route.path))
+        }
+        return MemoPlan(version: version, rule: rule, routes: routes)
+    }
+
+    private func counts(_ function: String, _ path: String) -> RouteCounts {
+        if let known = routeCounts[function]?[path] { return known }
+        let made = RouteCounts(function: function, path: path)
+        routeCounts[function, default: [:]][path] = made
+        return made
+    }
+
+    /// Removes the entry of the key that was just made: its lookup runs (7.3.29).
+    package func forgetKey(_ rule: MemoRule, at now: Moment) { cache.remove(key.bytes, in: rule.namespace, at: now) }
 
     // MARK: The walk
 
@@ -83,14 +115,18 @@ package final class Memo {
         let waiter = WaiterID(waiters)
         switch cache.fetch(key.bytes, in: rule.namespace, waiter: waiter, at: now) {
         case .hit(let hit, refresh: let flight):
-            counts(of: rule).memoized &+= 1
+            count(rule)
             let found = describe(hit, at: now)
             if let flight { return .hit(found, ticket(rule, waiter, .refresh(flight))) }
             guard rule.auditShare > 0, !rule.isAuditing, chance(rule.auditShare) else { return .hit(found, nil) }
             rule.isAuditing = true
             return .hit(found, ticket(rule, waiter, .audit(cache.pin(hit))))
-        case .lead(let flight, stale: _): return .run(ticket(rule, waiter, .lead(flight)))
-        case .follow(let flight): return .run(ticket(rule, waiter, .follow(flight)))
+        case .lead(let flight, stale: _):
+            if let counts = rule.counts { counts.misses &+= 1 }
+            return .run(ticket(rule, waiter, .lead(flight)))
+        case .follow(let flight):
+            if let counts = rule.counts { counts.hits &+= 1 }
+            return .run(ticket(rule, waiter, .follow(flight)))
         case .refuse: return .run(alone(rule, .bypass("too-many-fills")))
         }
     }
@@ -98,6 +134,11 @@ package final class Memo {
     /// Of its version; after a restart there may be hits before there is a pool.
     @inline(__always) private func counts(of rule: MemoRule) -> VersionMetrics {
         rule.metrics ?? invoker.metrics(function: rule.function, version: rule.version)
+    }
+
+    @inline(__always) private func count(_ rule: MemoRule) {
+        counts(of: rule).memoized &+= 1
+        if let counts = rule.counts { counts.hits &+= 1 }
     }
 
     /// A ticket for an invocation that has no key, or must not be answered from the store.
@@ -323,7 +364,7 @@ package final class Memo {
         guard !rule.isOff else { return }
         counts(of: rule).memoImpure &+= 1
         impure[rule.function, default: []].insert(rule.scope)
-        for other in rules where other?.scope == rule.scope { other?.isOff = true }
+        for plan in plans where plan?.rule?.scope == rule.scope { plan?.rule?.isOff = true }
         rule.versionTag.withUnsafeBytes { cache.purge(tag: $0, soft: false, at: invoker.loop.now) }
         let version = invocation.resolution.executedVersion
         invoker.state(of: invocation.function).log.note(

@@ -108,8 +108,8 @@ package final class Memo {
 
     // MARK: The walk
 
-    /// Looks up the key that was just made with `key`.
-    package func lookup(_ rule: MemoRule, at now: Moment) -> MemoAnswer {
+    /// Looks up the key that was just made with `key`. `form`: of the door, for what is stored.
+    package func lookup(_ rule: MemoRule, form: (any ResultForm)?, at now: Moment) -> MemoAnswer {
         if rule.isOff { return .run(alone(rule, .bypass("impure"))) }
         waiters &+= 1
         let waiter = WaiterID(waiters)
@@ -117,16 +117,16 @@ package final class Memo {
         case .hit(let hit, refresh: let flight):
             count(rule)
             let found = describe(hit, at: now)
-            if let flight { return .hit(found, ticket(rule, waiter, .refresh(flight))) }
+            if let flight { return .hit(found, ticket(rule, waiter, form, .refresh(flight))) }
             guard rule.auditShare > 0, !rule.isAuditing, chance(rule.auditShare) else { return .hit(found, nil) }
             rule.isAuditing = true
-            return .hit(found, ticket(rule, waiter, .audit(cache.pin(hit))))
+            return .hit(found, ticket(rule, waiter, form, .audit(cache.pin(hit))))
         case .lead(let flight, stale: _):
             if let counts = rule.counts { counts.misses &+= 1 }
-            return .run(ticket(rule, waiter, .lead(flight)))
+            return .run(ticket(rule, waiter, form, .lead(flight)))
         case .follow(let flight):
             if let counts = rule.counts { counts.hits &+= 1 }
-            return .run(ticket(rule, waiter, .follow(flight)))
+            return .run(ticket(rule, waiter, form, .follow(flight)))
         case .refuse: return .run(alone(rule, .bypass("too-many-fills")))
         }
     }
@@ -143,11 +143,13 @@ package final class Memo {
 
     /// A ticket for an invocation that has no key, or must not be answered from the store.
     package func alone(_ rule: MemoRule, _ status: MemoStatus) -> MemoTicket {
-        MemoTicket(rule, WaiterID(0), [], .alone(status), self)
+        MemoTicket(rule, WaiterID(0), [], nil, .alone(status), self)
     }
 
-    private func ticket(_ rule: MemoRule, _ waiter: WaiterID, _ role: MemoTicket.Role) -> MemoTicket {
-        MemoTicket(rule, waiter, Array(key.bytes), role, self)
+    private func ticket(
+        _ rule: MemoRule, _ waiter: WaiterID, _ form: (any ResultForm)?, _ role: MemoTicket.Role
+    ) -> MemoTicket {
+        MemoTicket(rule, waiter, Array(key.bytes), form, role, self)
     }
 
     private func describe(_ hit: Hit, at now: Moment) -> MemoHit {
@@ -156,7 +158,7 @@ package final class Memo {
         let seconds = Int64(left.nanoseconds / 1_000_000_000)
         let status = MemoStatus.hit(
             age: hit.age(at: now), ttl: isStale ? -seconds : seconds, saved: StoredResult.run(hit.value), isStale: isStale)
-        return MemoHit(payload: StoredResult.payload(hit.value), isError: StoredResult.isError(hit.value), status: status)
+        return StoredResult.hit(hit.value, status)
     }
 
     /// Takes in an invocation with a ticket.
@@ -190,8 +192,7 @@ package final class Memo {
             var ttl: Int64 = 0
             if case .ttl(let span) = stored.policy.lifetime { ttl = Int64(span.seconds) }
             let status = MemoStatus.hit(age: stored.policy.age, ttl: ttl, saved: StoredResult.run(value), isStale: false)
-            let hit = MemoHit(payload: StoredResult.payload(value), isError: StoredResult.isError(value), status: status)
-            let outcome = hit.outcome
+            let outcome = StoredResult.hit(value, status).outcome
             invocation.answer(outcome)
             deliver(actions, outcome)
         }
@@ -232,7 +233,10 @@ package final class Memo {
             }
             var isError = false
             if case .functionError = outcome.kind { isError = true }
-            StoredResult.write(outcome.payload, isError: isError, run: outcome.run, to: value)
+            guard StoredResult.write(outcome.payload, isError: isError, run: outcome.run, form: ticket.form, to: value) else {
+                cache.release(flight, rememberFor: nil, at: now, into: &actions)
+                return false
+            }
             withTags(ticket.rule.tags + extra) {
                 cache.head(flight, policy: policy, tags: $0, expected: value.count, at: now, into: &actions)
             }
@@ -358,9 +362,11 @@ package final class Memo {
         // A timeout, a crash or a refusal says nothing of the function's purity.
         case .functionError, .refused: return
         }
-        let payload = StoredResult.payload(pinned.value)
         counts(of: rule).memoAudits &+= 1
-        if isError == StoredResult.isError(pinned.value), payload.elementsEqual(outcome.payload) { return }
+        let isWritten = StoredResult.write(outcome.payload, isError: isError, run: outcome.run, form: ticket.form, to: value)
+        defer { value.clear() }
+        // All but the time that the run took.
+        if isWritten, value.bytes.dropFirst(4).elementsEqual(pinned.value.dropFirst(4)) { return }
         guard !rule.isOff else { return }
         counts(of: rule).memoImpure &+= 1
         impure[rule.function, default: []].insert(rule.scope)

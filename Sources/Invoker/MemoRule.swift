@@ -167,6 +167,7 @@ private struct MemoScope {
 package final class MemoKey {
     private let parts = ByteBuffer(capacity: 4096)
     private let text = ByteBuffer(capacity: 256)
+    private let machine = SHA256Machine()
     private let digest = UnsafeMutablePointer<UInt8>.allocate(capacity: 32)
 
     deinit { digest.deallocate() }
@@ -221,7 +222,7 @@ package final class MemoKey {
     }
 
     package func end(_ rule: MemoRule) {
-        Digest.sha256(parts.bytes, into: digest)
+        machine.hash(parts.bytes, into: digest)
         text.clear()
         text.append(rule.keyPrefix)
         let room = text.reserve(64)

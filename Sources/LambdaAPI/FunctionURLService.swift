@@ -1,4 +1,4 @@
-internal import Base
+package import Base
 internal import Catalog
 internal import HTTP
 package import Invoker
@@ -15,7 +15,7 @@ package final class FunctionURLService: HTTPService {
     package var port = 0
     private let trace = ByteBuffer(capacity: 64)
     private let arn = ByteBuffer(capacity: 256)
-    private let scratch = FunctionURLResponse.Scratch()
+    private let scratch = FunctionURLRenderer.Scratch()
     private let verifier: Verifier
 
     /// - Parameters:
@@ -104,7 +104,7 @@ package final class FunctionURLService: HTTPService {
     }
 
     private func lookUp(_ rule: MemoRule, _ call: Call) {
-        switch invoker.memo.lookup(rule, at: call.arrived) {
+        switch invoker.memo.lookup(rule, form: self, at: call.arrived) {
         case .hit(let hit, let ticket):
             let by = AnsweredBy(call.id, call.function, call.function.front, warning: call.warning)
             FunctionURLAnswer(by, call.request.connection, invoker, scratch).send(hit.outcome)
@@ -182,16 +182,25 @@ func makeMessage(
     }
 }
 
+extension FunctionURLService: ResultForm {
+    /// What is no response is not kept: its author is to see it in the log each time.
+    package func encode(_ payload: UnsafeRawBufferPointer, to out: ByteBuffer) -> Bool {
+        guard let (status, body) = try? FunctionURLRenderer(payload: payload, scratch: scratch).render() else { return false }
+        RenderedResponse.write(status, scratch.fields.bytes, body, to: out)
+        return true
+    }
+}
+
 /// Waits for one invocation and turns its result into an HTTP response.
 private final class FunctionURLClient: InvocationClient, PendingAnswer {
     private let connection: HTTPConnection
     private let invoker: Invoker
-    private let scratch: FunctionURLResponse.Scratch
+    private let scratch: FunctionURLRenderer.Scratch
     private let warning: StaticString?
     /// Until it has finished.
     var invocation: Invocation?
 
-    init(_ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLResponse.Scratch, warning: StaticString?) {
+    init(_ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLRenderer.Scratch, warning: StaticString?) {
         self.warning = warning
         self.connection = connection
         self.invoker = invoker
@@ -215,9 +224,9 @@ private struct FunctionURLAnswer {
     private let by: AnsweredBy
     private let connection: HTTPConnection
     private let invoker: Invoker
-    private let scratch: FunctionURLResponse.Scratch
+    private let scratch: FunctionURLRenderer.Scratch
 
-    init(_ by: AnsweredBy, _ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLResponse.Scratch) {
+    init(_ by: AnsweredBy, _ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLRenderer.Scratch) {
         self.by = by
         self.connection = connection
         self.invoker = invoker

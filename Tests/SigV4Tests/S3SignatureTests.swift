@@ -79,7 +79,9 @@ import Testing
     }
 
     @Test func chunksAreTakenOneByOneAndEachSignsTheOneBefore() throws {
-        for step in [1 << 20, 65_536, 8191, 1] { #expect(try decode(Self.chunked, signed: true, length: 66_560, step: step) == (66_560, ".")) }
+        for step in [1 << 20, 65_536, 8191, 1] {
+            #expect(try decode(Self.chunked, signed: true, length: 66_560, step: step) == (66_560, "."))
+        }
         for at in [0, 30, 90, 66_000, Self.chunked.count - 8] {
             var changed = Self.chunked
             changed[at] ^= 1

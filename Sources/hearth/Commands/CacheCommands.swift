@@ -5,7 +5,7 @@ import Foundation
 struct CacheCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache", abstract: "Show, explain, purge and resize the shared cache.",
-        subcommands: [CacheStats.self, CachePurge.self, CacheExplain.self, CacheResize.self])
+        subcommands: [CacheStats.self, CacheKeys.self, CachePurge.self, CacheExplain.self, CacheResize.self])
 }
 
 struct CacheStats: ParsableCommand {
@@ -43,6 +43,41 @@ func memoLine(_ memo: [String: Any]) -> String {
     let counts = "\(memo["memoized"] ?? 0) answered from store, \(memo["runs"] ?? 0) runs, \(memo["audits"] ?? 0) audits"
     let state = memo["state"] as? String ?? "on"
     return "ttl \(memo["ttl_s"] ?? 0) s, key \(memo["key_form"] ?? ""), identity \(memo["identity"] ?? ""): \(counts)" + (state == "on" ? "" : "; \(state)")
+}
+
+struct CacheKeys: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "keys", abstract: "List stored results: keys for explain and purge.")
+
+    @Argument(help: "One function only.") var name: String?
+    @Option(help: "No more than N.") var limit = 1000
+    @OptionGroup var connection: Connection
+
+    func run() throws {
+        let client = try connection.client()
+        var rows: [[String: Any]] = []
+        var cursor = 0
+        repeat {
+            let prefix = name.map { "prefix=\(pathPart($0 + "/"))" }
+            let query = ["cursor=\(cursor)", prefix].compactMap { $0 }.joined(separator: "&")
+            let page = jsonObject(try expect(client.call("GET", "/_hearth/cache/keys", query: query), 200).body)
+            rows += page["keys"] as? [[String: Any]] ?? []
+            cursor = page["cursor"] as? Int ?? 0
+        } while cursor != 0 && rows.count < limit
+        rows = Array(rows.prefix(limit))
+        if connection.json { return sayJSON(["keys": rows]) }
+        guard !rows.isEmpty else { return say("nothing is stored\(name.map { " for \($0)" } ?? "")") }
+        func seconds(_ row: [String: Any], _ key: String) -> String {
+            (row[key] as? NSNumber).map { String(format: "%.1f s", $0.doubleValue / 1000) } ?? "-"
+        }
+        printTable(
+            ["KEY", "CACHE", "STATE", "AGE", "FRESH FOR", "BYTES"],
+            rows.map { row in
+                [
+                    row["key"] as? String ?? "", row["namespace"] as? String ?? "", row["state"] as? String ?? "", seconds(row, "age_ms"),
+                    seconds(row, "fresh_ms"), "\(row["value_bytes"] ?? "")",
+                ]
+            })
+    }
 }
 
 struct CachePurge: ParsableCommand {

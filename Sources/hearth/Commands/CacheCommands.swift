@@ -25,7 +25,7 @@ struct CacheStats: ParsableCommand {
                 let ratio = (row["hit_ratio"] as? NSNumber).map { String(format: "%.1f %%", $0.doubleValue * 100) } ?? "-"
                 return [
                     text("namespace"), text("hits"), text("stale"), text("coalesced"), text("misses"), ratio, text("expired"), text("evicted"),
-                    text("purged"), text("entries"), "\((row["bytes"] as? Int ?? 0) / 1024)",
+                    text("purged"), text("entries"), "\(kibibytes(row, "bytes"))",
                 ]
             })
         for function in answer["functions"] as? [[String: Any]] ?? [] {
@@ -34,7 +34,7 @@ struct CacheStats: ParsableCommand {
         for route in answer["routes"] as? [[String: Any]] ?? [] {
             say("\(route["function"] ?? "") \(route["route"] ?? ""): \(route["hits"] ?? 0) hits, \(route["misses"] ?? 0) misses")
         }
-        say("\((answer["used_bytes"] as? Int ?? 0) / 1024) of \((answer["limit_bytes"] as? Int ?? 0) / 1024) KiB used")
+        say("\(kibibytes(answer, "used_bytes")) of \(kibibytes(answer, "limit_bytes")) KiB used")
     }
 }
 
@@ -180,6 +180,9 @@ struct CacheResize: ParsableCommand {
         let response = try expect(connection.client().call("POST", "/_hearth/cache/resize", body: Array(body)), 200)
         if connection.json { return printJSON(response.body) }
         let answer = jsonObject(response.body)
-        say("the cache may take \((answer["limit_bytes"] as? Int ?? 0) / 1024) KiB and has \((answer["used_bytes"] as? Int ?? 0) / 1024) KiB in use")
+        say("the cache may take \(kibibytes(answer, "limit_bytes")) KiB and has \(kibibytes(answer, "used_bytes")) KiB in use")
     }
 }
+
+/// A number of bytes in KiB, a begun one whole.
+private func kibibytes(_ object: [String: Any], _ key: String) -> Int { ((object[key] as? Int ?? 0) + 1023) / 1024 }

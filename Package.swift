@@ -71,7 +71,7 @@ let tests: [(String, [String])] = [
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
     ("Pool", ["Base", "Pool"]),
-    ("Invoker", ["Base", "Invoker"]),
+    ("Invoker", ["Base", "Cache", "Catalog", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),

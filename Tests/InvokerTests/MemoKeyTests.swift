@@ -53,7 +53,8 @@ import Testing
         let others = [
             rule("g"), rule(code: "d"), rule(memoize: form), rule(memoize: shared), rule { $0.runtime = "python3.11" },
             rule { $0.handler = "app.other" },
-            rule { $0.memorySize = 256 }, rule { $0.timeout = 4 }, rule { $0.ephemeralStorage = 1024 }, rule { $0.concurrency.isOffline = true },
+            rule { $0.memorySize = 256 }, rule { $0.timeout = 4 }, rule { $0.ephemeralStorage = 1024 },
+            rule { $0.concurrency.isOffline = true },
             rule { $0.environment = ["A": "1"] }, rule { $0.environment = ["A1": ""] },
             rule { $0.environment = ["A": "1", "B": ""] },
             rule { $0.environment = ["": "A1"] },

@@ -145,7 +145,8 @@ package struct Isolation: Sendable {
         let recipe = WorkerRecipe(
             workerProtocol: .frames, program: path, arguments: [path], directory: "/", environment: [], isolation: self)
         do throws(SpawnFailure) {
-            return try recipe.spawn(environment: [], descriptors: [-1, -1, -1]).waitForSuccess()
+            let order = Spawner.Order(recipe: recipe, environment: [], descriptors: [-1, -1, -1])
+            return ProcessHandle(try recipe.spawn(order)).waitForSuccess()
         } catch {
             return error.description
         }

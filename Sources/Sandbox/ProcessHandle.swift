@@ -54,12 +54,13 @@ final class ProcessHandle {
         func withLock<R>(_ body: (inout sending Cgroups.Group?) -> sending R) -> R { group.withLock(body) }
     }
 
-    /// Takes `pidfd` and `status` over.
-    init(pid: pid_t, pidfd: CInt, status: CInt = -1, keeper: Keeper = .nobody) {
-        self.pid = pid
-        self.keeper = keeper
-        self.pidfd = pidfd
-        self.status = status
+    /// Takes over what was started.
+    init(_ spawned: Spawned) {
+        pid = spawned.pid
+        keeper = spawned.keeper
+        pidfd = spawned.pidfd
+        status = spawned.status
+        group = spawned.group
     }
 
     /// Takes over the pidfd of somebody else's child; nil when the process cannot be seen from here.

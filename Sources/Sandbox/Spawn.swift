@@ -1,17 +1,15 @@
 internal import Base
 internal import CSandbox
 internal import Glibc
+internal import UV
 
 extension WorkerRecipe {
-    /// Starts the recipe's program, in its sandbox if it has one. Descriptor `i` of the child is a copy of
-    /// `descriptors[i]` (-1: /dev/null).
-    func spawn(environment: [String], descriptors: [CInt], isZygote: Bool = false) throws(SpawnFailure) -> ProcessHandle {
+    /// Starts the recipe's program, in its sandbox if it has one, and waits until it is executed. The descriptors stay the
+    /// caller's.
+    func spawn(_ order: Spawner.Order) throws(SpawnFailure) -> Spawned {
+        let descriptors = order.descriptors
         // Without namespaces too hearth-init sees to it that nothing of the program outlives it, or the server.
-        guard let isolation else {
-            let process = try start(program, arguments, environment, descriptors, in: directory)
-            process.join(cgroups, limits)
-            return process
-        }
+        guard let isolation else { return try start(program, arguments, order.environment, descriptors, in: directory) }
         var ours: CInt = -1
         var theirs: CInt = -1
         guard hearth_packet_pair(&ours, &theirs) == 0 else {
@@ -19,14 +17,14 @@ extension WorkerRecipe {
         }
         defer { Glibc.close(theirs) }
         var line = [isolation.initPath, "--status", String(descriptors.count), "--files", String(Limits.openFilesMax)]
-        if isZygote { line.append("--zygote") }
+        if order.isZygote { line.append("--zygote") }
         if isolation.hasNamespaces { line += isolation.options(for: self) }
         let group = cgroups?.make(limits)
         for entrance in group?.entrances ?? [] { line += ["--cgroup", entrance] }
-        var environment = environment
-        if isZygote { environment.append("HEARTH_TMP=mode=1777,size=\(tmpBytes),nr_inodes=\(tmpBytes / 4096 + 16)") }
+        var environment = order.environment
+        if order.isZygote { environment.append("HEARTH_TMP=mode=1777,size=\(tmpBytes),nr_inodes=\(tmpBytes / 4096 + 16)") }
         do throws(SpawnFailure) {
-            let process = try start(
+            var process = try start(
                 isolation.initPath, line + ["--"] + [program] + arguments.dropFirst(), environment, descriptors + [theirs],
                 in: isolation.hasNamespaces ? "/" : directory,
                 namespaces: isolation.hasNamespaces
@@ -42,7 +40,7 @@ extension WorkerRecipe {
     private func start(
         _ program: String, _ arguments: [String], _ environment: [String], _ descriptors: [CInt], in directory: String,
         namespaces: Int32 = 0, status ours: CInt = -1
-    ) throws(SpawnFailure) -> ProcessHandle {
+    ) throws(SpawnFailure) -> Spawned {
         var spawned = hearth_spawned()
         let status = withCStrings(arguments) { arguments in
             withCStrings(environment) { environment in
@@ -63,9 +61,9 @@ extension WorkerRecipe {
             let step = spawned.step.map { String(cString: $0) } ?? "start"
             throw SpawnFailure(program: program, step: step, code: spawned.error)
         }
-        return ProcessHandle(
+        return Spawned(
             pid: spawned.pid, pidfd: spawned.pidfd, status: ours,
-            keeper: ours < 0 ? .nobody : namespaces == 0 ? .supervisor : .sandbox)
+            keeper: ours < 0 ? .nobody : namespaces == 0 ? .supervisor : .sandbox, at: Loop.now)
     }
 }
 

@@ -7,6 +7,8 @@ internal import Glibc
 package struct Isolation: Sendable {
     /// hearth-init, beside the server's own executable.
     package let initPath: String
+    /// hearth-base, in the same place.
+    package var basePath: String { initPath.dropLast("init".count) + "base" }
     /// An empty directory on which each sandbox mounts its own root.
     package let mountPoint: String
     /// Does the server run as root? Then each function gets a user of its own; else all is mapped to the server's.

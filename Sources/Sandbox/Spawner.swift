@@ -63,11 +63,17 @@ final class Spawner: Sendable {
     }
 
     private func run() -> Never {
+        var bases: [[String]: BaseInterpreter] = [:]
         while true {
             count.wait()
             let (order, answer) = orders.withLock { $0.removeFirst() }
             let result: Result<Spawned, SpawnFailure>
-            do throws(SpawnFailure) { result = .success(try order.recipe.spawn(order)) } catch { result = .failure(error) }
+            let base = order.recipe.baseCommand.map { command in
+                let base = bases[command] ?? BaseInterpreter(command)
+                bases[command] = base
+                return base
+            }
+            do throws(SpawnFailure) { result = .success(try order.recipe.spawn(order, from: base)) } catch { result = .failure(error) }
             // One may be there more than once.
             for descriptor in Set(order.descriptors) where descriptor >= 0 { Glibc.close(descriptor) }
             answer(result)

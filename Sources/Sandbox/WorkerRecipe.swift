@@ -18,6 +18,8 @@ package struct WorkerRecipe: Sendable {
     package let environment: [String]
     /// Can its client be asked to become a zygote?
     package let canFork: Bool
+    /// What starts the base that its zygotes may be forked from; nil: they are executed.
+    package var baseCommand: [String]?
     /// The walls; nil: none, not even supervision.
     package let isolation: Isolation?
     /// The function: its name decides its user.
@@ -53,6 +55,9 @@ extension WorkerRecipe {
     static let insidePort = 9001
     /// Is the Runtime API's listener inside the worker's own network?
     var listensInside: Bool { workerProtocol == .runtimeAPI && ownsNetwork && isolation?.hasNamespaces == true }
+
+    /// What the C library of every worker reads at its start.
+    package static let locale = ["TZ=:UTC", "LANG=en_US.UTF-8"]
 
     var limits: WorkerLimits { WorkerLimits(memoryMegabytes: memoryMegabytes, tmpBytes: tmpBytes) }
 }

@@ -52,11 +52,19 @@ class Identity:
 class Context:
     """The second argument of a handler; Lambda's attributes and methods."""
 
-    function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-    memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-    log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-    log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+    function_name = None
+    memory_limit_in_mb = None
+    log_group_name = None
+    log_stream_name = None
     tenant_id = None
+
+    @classmethod
+    def read(cls, environment):
+        """Takes what is the same for all invocations of this process."""
+        cls.function_name = environment.get("AWS_LAMBDA_FUNCTION_NAME")
+        cls.memory_limit_in_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        cls.log_group_name = environment.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        cls.log_stream_name = environment.get("AWS_LAMBDA_LOG_STREAM_NAME")
 
     def __init__(self, request_id, deadline_ms, names, client_context):
         self.aws_request_id = request_id
@@ -434,6 +442,8 @@ def run_zygote(zygote_module, import_began):
 
 
 def main():
+    """The whole client, in a process that was executed for it or that a base has forked."""
+    Context.read(os.environ)
     zygote_module = None
     if os.environ.pop("HEARTH_ZYGOTE", None):
         import hearth_zygote as zygote_module

@@ -65,7 +65,7 @@ final class BaseInterpreter {
         guard hearth_packet_pair(&control, &theirs) == 0 else { return false }
         defer { Glibc.close(theirs) }
         // As every version's, so that the C library is in the state that they expect; then room to show theirs in.
-        let environment = WorkerRecipe.locale + ["HEARTH_ROOM=" + String(repeating: "-", count: Self.environmentRoom)]
+        let environment = WorkerRecipe.locale + ["LD_BIND_NOW=1", "HEARTH_ROOM=" + String(repeating: "-", count: Self.environmentRoom)]
         do throws(SpawnFailure) {
             process = ProcessHandle(try spawnProgram(command[0], command, environment, [-1, 2, 2, theirs], in: "/"))
         } catch {

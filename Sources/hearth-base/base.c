@@ -2,7 +2,9 @@
 #include "CInit.h"
 #include "CSandbox.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,12 +95,46 @@ static int answer(int control, pid_t pid, int pidfd) {
     return status;
 }
 
+/// Takes the heap's holes out of use. What a zygote allocates comes in a row then; otherwise it would write to a page of its own
+/// for nearly every hole that it fills or that malloc puts into order.
+static void fill_holes(void) {
+    malloc_trim(0);
+    const char *end = sbrk(0);
+    for (size_t size = 64 * 1024; size > 0; size -= size > 4096 ? 1024 : 16)
+        for (char *hole; (hole = malloc(size));)
+            if (hole >= end) {
+                free(hole);
+                break;
+            }
+}
+
+/// Gives the process its environment, for the C library and for the kernel's /proc. Of two of a name the first counts.
+static void show_environment(const struct zygote *zygote, char *room, size_t room_bytes) {
+    size_t shown = zygote->environment_bytes < room_bytes ? zygote->environment_bytes : room_bytes;
+    memcpy(room, zygote->environment, shown);
+    const char *end = zygote->environment + zygote->environment_bytes;
+    for (const char *at = zygote->environment; at < end; at += strlen(at) + 1) {
+        char name[256];
+        const char *value = strchr(at, '=');
+        if (!value || value == at || (size_t)(value - at) >= sizeof name) continue;
+        memcpy(name, at, (size_t)(value - at));
+        name[value - at] = 0;
+        setenv(name, value + 1, 0);
+    }
+}
+
 /// Serves orders until the server's end of `control` is closed, which ends the process; returns in each zygote.
 ///
 /// `room`: the environment that the kernel shows of this process, which becomes the zygote's.
 __attribute__((visibility("default"))) void hearth_base_serve(int control, char *room, uint64_t room_bytes, struct zygote *zygote) {
     char name[16];
     prctl(PR_GET_NAME, name);
+    // CPython's own (C API, "Initialization"): for extensions that fork without os.fork.
+    void (*before_fork)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "PyOS_BeforeFork");
+    void (*after_fork)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "PyOS_AfterFork_Child");
+    if (!before_fork || !after_fork) _exit(1);
+    before_fork();
+    fill_holes();
     // No variable may be looked for in what is written over.
     clearenv();
     memset(room, 0, room_bytes);
@@ -127,8 +163,8 @@ __attribute__((visibility("default"))) void hearth_base_serve(int control, char 
         zygote->environment = order.bytes + sizeof order.head + order.head.words_bytes;
         zygote->environment_bytes = order.head.environment_bytes;
         zygote->filter = filter;
-        size_t shown = zygote->environment_bytes < room_bytes ? zygote->environment_bytes : room_bytes;
-        memcpy(room, zygote->environment, shown);
+        show_environment(zygote, room, room_bytes);
+        after_fork();
         return;
     }
 }

@@ -202,6 +202,8 @@ int enter_sandbox(const struct plan *plan) {
     if (first == 0) {
         if (setpgid(0, 0) < 0) fail(plan, "make a process group");
         sigprocmask(SIG_UNBLOCK, &watched, NULL);
+        // Else the files in /proc through which it becomes somebody else would not be its own.
+        prctl(PR_SET_DUMPABLE, 1);
         give_up_rights(plan);
         return filter;
     }

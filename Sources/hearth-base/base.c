@@ -67,7 +67,7 @@ static ssize_t receive(int control, int *given) {
 }
 
 /// In the fork: everything up to where the zygote begins; only that returns.
-static struct plan become_zygote(const int *given, uid_t user, gid_t group, int *filter) {
+static int become_zygote(const int *given, uid_t user, gid_t group) {
     const int descriptors[] = {-1, given[0], given[0], given[1], given[2]};
     struct hearth_spawn what = {
         .directory = "/", .descriptors = descriptors, .descriptor_count = 5, .open_files_max = order.head.open_files_max,
@@ -83,9 +83,9 @@ static struct plan become_zygote(const int *given, uid_t user, gid_t group, int 
     }
     prctl(PR_SET_NAME, "hearth-init");
     struct plan plan = read_plan(words);
-    *filter = enter_sandbox(&plan);
+    int filter = enter_sandbox(&plan);
     close(plan.status);
-    return plan;
+    return filter;
 }
 
 static int answer(int control, pid_t pid, int pidfd) {
@@ -108,10 +108,8 @@ static void fill_holes(void) {
             }
 }
 
-/// Gives the process its environment, for the C library and for the kernel's /proc. Of two of a name the first counts.
-static void show_environment(const struct zygote *zygote, char *room, size_t room_bytes) {
-    size_t shown = zygote->environment_bytes < room_bytes ? zygote->environment_bytes : room_bytes;
-    memcpy(room, zygote->environment, shown);
+/// Gives the C library its environment. Of two variables of a name the first counts.
+static void set_environment(const struct zygote *zygote) {
     const char *end = zygote->environment + zygote->environment_bytes;
     for (const char *at = zygote->environment; at < end; at += strlen(at) + 1) {
         char name[256];
@@ -155,15 +153,14 @@ __attribute__((visibility("default"))) void hearth_base_serve(int control, char 
             for (int i = 0; i < given_count; i++) close(given[i]);
             continue;
         }
-        int filter = -1;
-        become_zygote(given, user, group, &filter);
+        zygote->environment = order.bytes + sizeof order.head + order.head.words_bytes;
+        zygote->environment_bytes = order.head.environment_bytes;
+        memcpy(room, zygote->environment, zygote->environment_bytes < room_bytes ? zygote->environment_bytes : room_bytes);
+        zygote->filter = become_zygote(given, user, group);
         prctl(PR_SET_NAME, name);
         // A change of user hides a process's files in /proc from itself, and it executes nothing that would show them again.
         prctl(PR_SET_DUMPABLE, 1);
-        zygote->environment = order.bytes + sizeof order.head + order.head.words_bytes;
-        zygote->environment_bytes = order.head.environment_bytes;
-        zygote->filter = filter;
-        show_environment(zygote, room, room_bytes);
+        set_environment(zygote);
         after_fork();
         return;
     }

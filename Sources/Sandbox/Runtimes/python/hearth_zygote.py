@@ -68,8 +68,6 @@ class Randomness:
 
     def renew(self):
         """Called in each child. The module's own generator has been seeded again by the module itself (os.fork)."""
-        # What a worker makes from now on is its own.
-        self.is_renewed = True
         for reference in self.seeded:
             generator = reference()
             if generator is not None:
@@ -337,6 +335,8 @@ class Zygote:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
         self.randomness.renew()
+        # What a worker makes from now on is its own.
+        self.randomness.is_renewed = True
         if self.is_sandboxed:
             self.sandbox.enter()
 

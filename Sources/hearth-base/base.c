@@ -23,7 +23,8 @@
 //
 // 1. What is forked is the server's child (CLONE_PARENT), as if it had been executed: it lives and ends without the base.
 // 2. The fork leaves every descriptor of the base behind before anything of a version is seen.
-// 3. Nothing of a version comes back: orders come from the server, and the base answers nobody else.
+// 3. Nothing of a version comes back: orders come from the server, and the base answers nobody else. Nor does anything of an
+//    order stay: the next fork is another function's.
 
 // Swift's linker driver adds an object file that wants these two; there is no Swift in this library.
 void swift_addNewDSOImage(const void *image) { (void)image; }
@@ -151,6 +152,7 @@ __attribute__((visibility("default"))) void hearth_base_serve(int control, char 
         if (pid != 0) {
             if (answer(control, pid, pidfd) < 0) _exit(1);
             for (int i = 0; i < given_count; i++) close(given[i]);
+            memset(order.bytes, 0, (size_t)count);
             continue;
         }
         zygote->environment = order.bytes + sizeof order.head + order.head.words_bytes;

@@ -458,7 +458,7 @@ def begin():
 
 
 def main():
-    if os.environ.pop("HEARTH_ZYGOTE", None):
+    if "HEARTH_ZYGOTE" in os.environ:
         import hearth_zygote
 
         prepare()

@@ -252,6 +252,7 @@ class Zygote:
     def begin(self):
         """The process has its version's environment now, and nothing of the function has run."""
         os.set_inheritable(_CONTROL, False)
+        os.environ.pop("HEARTH_ZYGOTE", None)
         self.is_sandboxed = self.sandbox.read(os.environ)
 
     def prepare(self, hooks, times, peak_kib):

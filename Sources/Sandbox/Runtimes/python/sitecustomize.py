@@ -70,5 +70,5 @@ def _prepare():
     hearth_imports.after_import("awslambdaric.lambda_runtime_client", patch)
 
 
-if os.environ.pop("HEARTH_ZYGOTE", None):
+if "HEARTH_ZYGOTE" in os.environ:
     _prepare()

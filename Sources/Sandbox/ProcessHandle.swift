@@ -150,8 +150,7 @@ final class ProcessHandle {
     private func stopWatching() {
         exitWatch?.close()
         exitWatch = nil
-        statusWatch?.close()
-        statusWatch = nil
+        stopWatchingStatus()
     }
 
     /// Forgets who wanted to know of the exit. A child goes on being watched, so that it is collected.
@@ -170,11 +169,7 @@ final class ProcessHandle {
                     if count > 0, room[0] == UInt8(ascii: "L"), let onListener { onListener(descriptor) } else { Glibc.close(descriptor) }
                 }
                 guard count > 0 else {
-                    // The end of the socket would be readable for ever.
-                    if count == 0 {
-                        statusWatch?.close()
-                        statusWatch = nil
-                    }
+                    if count == 0 { stopWatchingStatus() }
                     return
                 }
                 let rest = UnsafeRawBufferPointer(rebasing: room[1..<count])
@@ -185,7 +180,14 @@ final class ProcessHandle {
                 default: break
                 }
             }
+            if told != nil { stopWatchingStatus() }
         }
+    }
+
+    /// Nothing more will be read, and the socket's end would be readable for ever: until the kernel has taken the sandbox apart.
+    private func stopWatchingStatus() {
+        statusWatch?.close()
+        statusWatch = nil
     }
 
     private func collect() -> WorkerExit? {

@@ -47,8 +47,8 @@ let settings: [SwiftSetting] = language + [
 
 /// The clients that run inside workers, carried in the executable.
 let clients = [
-    "python/hearth_worker.py", "python/hearth_imports.py", "python/hearth_zygote.py", "python/sitecustomize.py",
-    "node/worker.cjs",
+    "python/hearth_worker.py", "python/hearth_imports.py", "python/hearth_zygote.py", "python/hearth_base.py",
+    "python/sitecustomize.py", "node/worker.cjs",
 ]
 
 /// What a new function in Swift begins with, beside its own source.
@@ -93,13 +93,24 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
         .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "CInit", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // Static: it starts in half a millisecond. (The linker driver is Swift's, the program is not.)
         .executableTarget(
-            name: "hearth-init", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])],
+            name: "hearth-init", dependencies: ["CInit"], cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])],
             linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xclang-linker", "-static"])]),
+        // A shared object, which an interpreter loads: hearth can depend on a program of this package, but on no library of it.
+        .executableTarget(
+            name: "hearth-base", dependencies: ["CInit", "CSandbox"],
+            cSettings: [.unsafeFlags(["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])],
+            linkerSettings: [
+                .unsafeFlags([
+                    "-static-stdlib", "-Xclang-linker", "-shared", "-Xclang-linker", "-nostartfiles", "-Xlinker", "--as-needed",
+                    "-Xlinker", "--exclude-libs=ALL",
+                ])
+            ]),
         .executableTarget(
             name: "hearth",
-            dependencies: modules.map(\.name).filter { $0 != "HearthFunction" }.map { .init(stringLiteral: $0) } + ["hearth-init"]
+            dependencies: modules.map(\.name).filter { $0 != "HearthFunction" }.map { .init(stringLiteral: $0) } + ["hearth-init", "hearth-base"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             // Measured: calls into Swift's libraries without a table between save 1.2 µs an invocation, and 4 MiB of memory.
             // Links to the library and to how it is built: hearth init gives each function in Swift a copy.

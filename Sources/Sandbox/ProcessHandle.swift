@@ -54,12 +54,13 @@ final class ProcessHandle {
         func withLock<R>(_ body: (inout sending Cgroups.Group?) -> sending R) -> R { group.withLock(body) }
     }
 
-    /// Takes `pidfd` and `status` over.
-    init(pid: pid_t, pidfd: CInt, status: CInt = -1, keeper: Keeper = .nobody) {
-        self.pid = pid
-        self.keeper = keeper
-        self.pidfd = pidfd
-        self.status = status
+    /// Takes over what was started.
+    init(_ spawned: Spawned) {
+        pid = spawned.pid
+        keeper = spawned.keeper
+        pidfd = spawned.pidfd
+        status = spawned.status
+        group = spawned.group
     }
 
     /// Takes over the pidfd of somebody else's child; nil when the process cannot be seen from here.
@@ -149,8 +150,7 @@ final class ProcessHandle {
     private func stopWatching() {
         exitWatch?.close()
         exitWatch = nil
-        statusWatch?.close()
-        statusWatch = nil
+        stopWatchingStatus()
     }
 
     /// Forgets who wanted to know of the exit. A child goes on being watched, so that it is collected.
@@ -169,11 +169,7 @@ final class ProcessHandle {
                     if count > 0, room[0] == UInt8(ascii: "L"), let onListener { onListener(descriptor) } else { Glibc.close(descriptor) }
                 }
                 guard count > 0 else {
-                    // The end of the socket would be readable for ever.
-                    if count == 0 {
-                        statusWatch?.close()
-                        statusWatch = nil
-                    }
+                    if count == 0 { stopWatchingStatus() }
                     return
                 }
                 let rest = UnsafeRawBufferPointer(rebasing: room[1..<count])
@@ -184,7 +180,14 @@ final class ProcessHandle {
                 default: break
                 }
             }
+            if told != nil { stopWatchingStatus() }
         }
+    }
+
+    /// Nothing more will be read, and the socket's end would be readable for ever: until the kernel has taken the sandbox apart.
+    private func stopWatchingStatus() {
+        statusWatch?.close()
+        statusWatch = nil
     }
 
     private func collect() -> WorkerExit? {

@@ -90,4 +90,62 @@ import Testing
         for caller in callers { _ = caller.stop() }
         try waitFor("nothing to be left of it", seconds: 20) { processes(with: marker).isEmpty ? () : nil }
     }
+
+    @Test func aServerThatEndsAmidStartsLeavesNothing() throws {
+        let marker = "hearth-marker-\(UUID())"
+        for signals in [1, 2] {
+            let names = (0..<6).map { "f\($0)" }
+            let server = try HearthProcess(functions: names.map { Inside.function($0, "[concurrency]\nprovisioned = 0\n", executed: true, marker: marker) })
+            for name in names { _ = try? server.failInside(name, "import os; os._exit(0)") }
+            let callers = names.map { name in Background(threads: 2) { _ in try? server.invoke(name, #"{"code":"result = 1"}"#) } }
+            try waitFor("starts") { try server.metric("hearth_workers", ["state": "starting"]) > 0 ? () : nil }
+            for _ in 0..<signals { server.child.signal(SIGTERM) }
+            #expect(try server.child.waitForExit(seconds: 30) == .exited(0))
+            for caller in callers { _ = caller.stop() }
+            try waitFor("the workers to be gone", seconds: 10) { processes(with: marker).isEmpty ? () : nil }
+        }
+    }
+
+    @Test func aStartWithoutDescriptorsIsAnsweredAndLeavesNone() throws {
+        let server = try HearthProcess(functions: [
+            Inside.function("executed", "[concurrency]\nprovisioned = 0\n", executed: true), Inside.function("forked", "[concurrency]\nprovisioned = 0\n"),
+        ])
+        func limit(_ bound: Int) throws { #expect(try run(["prlimit", "--pid", "\(server.child.pid)", "--nofile=\(bound):"]).code == 0) }
+        func descriptors() throws -> [Int] {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(server.child.pid)/fd").compactMap { Int($0) }.sorted()
+        }
+        /// The bound below which there are so many free numbers.
+        func bound(leaving room: Int, in taken: [Int]) -> Int {
+            var free = room
+            var bound = 0
+            while free > 0 {
+                if !taken.contains(bound) { free -= 1 }
+                bound += 1
+            }
+            return bound
+        }
+        func settle(_ name: String) throws {
+            _ = try? server.failInside(name, "import os; os._exit(0)")
+            if let zygote = try server.zygote(of: name) { kill(zygote, SIGKILL) }
+            try waitFor("no process of \(name)") { try server.metric("hearth_workers", ["function": name]) == 0 ? () : nil }
+        }
+        for name in ["executed", "forked"] {
+            try settle(name)
+            var before = try descriptors()
+            try waitFor("the descriptors to be closed") {
+                let now = try descriptors()
+                defer { before = now }
+                return now == before ? () : nil
+            }
+            for room in [1, 2, 3, 4, 5, 6, 7] {
+                try limit(bound(leaving: room, in: try descriptors()))
+                let answer = try? server.invoke(name, #"{"code":"result = 1"}"#, seconds: 20)
+                #expect(answer?.text != "1" || room > 4, "\(name) with \(room) descriptors: \(String(describing: answer))")
+                try limit(20_000)
+                #expect(try server.inside(name, "result = 1", seconds: 20) as? Int == 1, "\(name) after \(room)")
+                try settle(name)
+            }
+            try waitFor("the descriptors to be as many as before") { try descriptors().count <= before.count ? () : nil }
+        }
+    }
 }

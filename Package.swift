@@ -18,10 +18,11 @@ let modules: [Module] = [
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
+    Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
-    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Cache", "Catalog", "Pool", "Sandbox"]),
+    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Cache", "Catalog", "EventQueue", "Pool", "Sandbox"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
@@ -68,6 +69,7 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("EventQueue", ["Base", "EventQueue"]),
     ("Pool", ["Base", "Pool"]),
     ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),

@@ -31,8 +31,18 @@ package final class EventStore: Sendable {
         case drop(Int64)
     }
 
-    /// The events that a change has put into the queue.
-    package typealias Done = @Sendable (Result<[QueuedEvent], EventQueueError>) -> Void
+    /// What a change has changed.
+    package struct Applied: Sendable {
+        /// The events that it has put into the queue.
+        package var added: [QueuedEvent] = []
+        /// Rows more or less.
+        package var waiting = 0
+        package var failed = 0
+
+        package init() {}
+    }
+
+    package typealias Done = @Sendable (Result<Applied, EventQueueError>) -> Void
 
     private let database: DatabaseQueue
     private let queue = DispatchQueue(label: "hearth.events")
@@ -74,8 +84,8 @@ package final class EventStore: Sendable {
                 return batch
             }
             guard !batch.isEmpty else { return }
-            if let added = try? write(batch.map(\.change)) {
-                for (index, (_, done)) in batch.enumerated() { done(.success(added[index])) }
+            if let applied = try? write(batch.map(\.change)) {
+                for (index, (_, done)) in batch.enumerated() { done(.success(applied[index])) }
                 continue
             }
             for (change, done) in batch {
@@ -86,40 +96,42 @@ package final class EventStore: Sendable {
         }
     }
 
-    private func write(_ changes: [Change]) throws -> [[QueuedEvent]] {
+    private func write(_ changes: [Change]) throws -> [Applied] {
         try database.writeWithoutTransaction { db in
-            var added: [[QueuedEvent]] = []
+            var applied: [Applied] = []
             try db.inTransaction(.immediate) {
-                for change in changes { added.append(try Self.apply(change, db)) }
+                for change in changes { applied.append(try Self.apply(change, db)) }
                 return .commit
             }
-            return added
+            return applied
         }
     }
 
-    private static func apply(_ change: Change, _ db: Database) throws -> [QueuedEvent] {
+    private static func apply(_ change: Change, _ db: Database) throws -> Applied {
+        var applied = Applied()
         switch change {
-        case .add(let event): return [try insert(event, db)]
+        case .add(let event): try insert([event], db, &applied)
         case .postpone(let sequence, let progress):
             try db.cachedStatement(sql: "UPDATE events SET due = ?, attempts = ?, refusals = ? WHERE sequence = ?").execute(
                 arguments: [progress.due, progress.attempts, progress.refusals, sequence])
-            return []
         case .finish(let sequence, let then):
-            try delete(sequence, "events", db)
-            return try then.map { try insert($0, db) }
+            applied.waiting -= try delete(sequence, "events", db)
+            try insert(then, db, &applied)
         case .fail(let sequence, let progress, let condition, let message, let time, let then):
             try db.execute(
                 sql: """
                     INSERT INTO failed SELECT sequence, id_high, id_low, function, qualifier, accepted, due, ?, refusals, source, payload, ?, ?, ?
                     FROM events WHERE sequence = ?
                     """, arguments: [progress.attempts, time, condition.rawValue, message, sequence])
-            try delete(sequence, "events", db)
+            applied.failed += db.changesCount
+            applied.waiting -= try delete(sequence, "events", db)
             try db.execute(
                 sql: """
                     DELETE FROM failed WHERE failed_at < ?
                     OR sequence <= (SELECT sequence FROM failed ORDER BY sequence DESC LIMIT 1 OFFSET ?)
                     """, arguments: [time - Int64(Limits.failedEventDaysMax) * 86_400_000, Limits.failedEventsMax])
-            return try then.map { try insert($0, db) }
+            applied.failed -= db.changesCount
+            try insert(then, db, &applied)
         case .redrive(let sequence, let time):
             // A new sequence: nobody who reads on from where he was misses it.
             try db.execute(
@@ -127,15 +139,21 @@ package final class EventStore: Sendable {
                     INSERT INTO events (id_high, id_low, function, qualifier, accepted, due, source, payload)
                     SELECT id_high, id_low, function, qualifier, ?, ?, source, payload FROM failed WHERE sequence = ?
                     """, arguments: [time, time, sequence])
-            guard db.changesCount == 1 else { return [] }
+            guard db.changesCount == 1 else { return applied }
             let row = db.lastInsertedRowID
-            try delete(sequence, "failed", db)
-            return try Row.fetchAll(db, sql: "SELECT * FROM events WHERE sequence = ?", arguments: [row]).map(event)
+            applied.waiting += 1
+            applied.failed -= try delete(sequence, "failed", db)
+            applied.added = try Row.fetchAll(db, sql: "SELECT * FROM events WHERE sequence = ?", arguments: [row]).map(event)
         case .drop(let sequence):
-            try delete(sequence, "events", db)
-            try delete(sequence, "failed", db)
-            return []
+            applied.waiting -= try delete(sequence, "events", db)
+            applied.failed -= try delete(sequence, "failed", db)
         }
+        return applied
+    }
+
+    private static func insert(_ events: [NewEvent], _ db: Database, _ applied: inout Applied) throws {
+        for event in events { applied.added.append(try insert(event, db)) }
+        applied.waiting += events.count
     }
 
     private static func insert(_ event: NewEvent, _ db: Database) throws -> QueuedEvent {
@@ -152,8 +170,9 @@ package final class EventStore: Sendable {
             progress: EventProgress(due: event.due), source: event.source)
     }
 
-    private static func delete(_ sequence: Int64, _ table: String, _ db: Database) throws {
+    private static func delete(_ sequence: Int64, _ table: String, _ db: Database) throws -> Int {
         try db.cachedStatement(sql: "DELETE FROM \(table) WHERE sequence = ?").execute(arguments: [sequence])
+        return db.changesCount
     }
 
     private static func event(_ row: Row) -> QueuedEvent {

@@ -47,7 +47,7 @@ import Testing
             case 0 where !alive.isEmpty:
                 let sequence = alive.removeFirst()
                 let next = try wait { store.apply(.finish(sequence, then: [event(step, function: "destination")]), done: $0) }
-                alive.formUnion(next.map(\.sequence))
+                alive.formUnion(next.added.map(\.sequence))
             case 1 where !alive.isEmpty:
                 let sequence = alive.removeFirst()
                 let progress = EventProgress(due: 0, attempts: 3)
@@ -57,8 +57,8 @@ import Testing
                 failed.insert(sequence)
             case 2 where !failed.isEmpty:
                 let sequence = failed.removeFirst()
-                alive.formUnion(try wait { store.apply(.redrive(sequence, at: Int64(step)), done: $0) }.map(\.sequence))
-            default: alive.formUnion(try wait { store.apply(.add(event(step)), done: $0) }.map(\.sequence))
+                alive.formUnion(try wait { store.apply(.redrive(sequence, at: Int64(step)), done: $0) }.added.map(\.sequence))
+            default: alive.formUnion(try wait { store.apply(.add(event(step)), done: $0) }.added.map(\.sequence))
             }
             guard step % 3 == 0 else { continue }
             let copy = "\(directory)/copy-\(step)"
@@ -78,7 +78,7 @@ import Testing
         let done = DispatchSemaphore(value: 0)
         for number in 1...2000 {
             store.apply(.add(event(number))) { result in
-                if case .success(let added) = result { order.withLock { $0 += added.map(\.accepted) } }
+                if case .success(let applied) = result { order.withLock { $0 += applied.added.map(\.accepted) } }
                 if number == 2000 { done.signal() }
             }
         }
@@ -99,9 +99,9 @@ import Testing
         let failed = try wait { store.failed(.init(), done: $0) }
         #expect(failed.map { "\($0.event.sequence) \($0.event.progress.attempts) \($0.condition) \($0.message) \($0.failed)" } == ["1 2 eventAgeExceeded late 5"])
         // From its beginning, under a new number, with the same id.
-        let again = try wait { store.apply(.redrive(1, at: 70), done: $0) }
+        let again = try wait { store.apply(.redrive(1, at: 70), done: $0) }.added
         #expect(again.map { "\($0.id.high) \($0.accepted) \($0.progress.attempts)" } == ["1 70 0"] && again[0].sequence > 3)
-        #expect(try wait { store.apply(.redrive(1, at: 71), done: $0) }.isEmpty)
+        #expect(try wait { store.apply(.redrive(1, at: 71), done: $0) }.added.isEmpty)
         for event in try wait({ store.waiting(.init(), done: $0) }) { _ = try wait { store.apply(.drop(event.sequence), done: $0) } }
         #expect(try wait { store.counts(done: $0) } == (0, 0) && wait { store.payload(of: 1, done: $0) } == nil)
     }

@@ -10,12 +10,14 @@ struct Exposition: @unchecked Sendable {
     /// Copies that nobody else has.
     private let versions: [(metrics: VersionMetrics, gauges: PoolGauges)]
 
+    private let routes: [(function: String, path: String, values: [UInt64])]
     private let namespaces: [(name: String, counters: CacheCounters)]
     private let events: EventCounters
 
     init(_ invoker: Invoker, _ events: EventCounters) {
         self.events = events
         versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
+        routes = invoker.memo.routes.map { counts in (counts.function, counts.path, RouteMetricRow.table.map { $0.read(counts) }) }
         let cache = invoker.memo.cache
         namespaces = cache.namespaces.map { (cache.settings(of: $0).name, cache.counters(of: $0)) }
     }
@@ -46,6 +48,7 @@ struct Exposition: @unchecked Sendable {
             }
         }
         writeCache(to: out)
+        writeRoutes(to: out)
         writeEvents(to: out)
     }
 
@@ -67,6 +70,14 @@ struct Exposition: @unchecked Sendable {
             for namespace in namespaces {
                 out.append("\(row.name){namespace=\"\(namespace.name)\"} \(Self.text(row.read(namespace.counters)))\n")
             }
+        }
+    }
+
+    private func writeRoutes(to out: ByteBuffer) {
+        for (index, row) in RouteMetricRow.table.enumerated() {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) counter\n")
+            // A path's pattern holds nothing that a label would have to escape.
+            for route in routes { out.append("\(row.name){function=\"\(route.function)\",route=\"\(route.path)\"} \(route.values[index])\n") }
         }
     }
 

@@ -67,6 +67,8 @@ package struct InvocationOutcome {
     /// The invocation's own log, when it was asked for.
     package var logTail: ByteBuffer?
     package var memo = MemoStatus.none
+    /// `payload` is in the form in which the door stores results (`ResultForm`).
+    package var isRendered = false
 }
 
 /// Who brought an invocation and waits for its end.

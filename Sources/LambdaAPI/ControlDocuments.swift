@@ -39,6 +39,7 @@ struct ConfigurationDocument: Decodable {
 
 struct CacheDocument: Codable {
     var memoize: FunctionSettings.Memoize?
+    var routes: [FunctionSettings.Route]?
 }
 
 struct UpdateCodeDocument: Decodable {

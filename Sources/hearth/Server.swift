@@ -60,7 +60,7 @@ final class Server {
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
-        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix)
+        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(

@@ -80,7 +80,7 @@ let tests: [(String, [String])] = [
     ("EventQueue", ["Base", "EventQueue"]),
     ("AsyncInvoke", ["AsyncInvoke", "Base", "EventQueue", "TestSupport"]),
     ("Pool", ["Base", "Pool"]),
-    ("Invoker", ["Base", "Invoker"]),
+    ("Invoker", ["AsyncInvoke", "Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),

@@ -1,3 +1,4 @@
+import AsyncInvoke
 import Foundation
 import Invoker
 import Testing
@@ -13,6 +14,7 @@ import Testing
             MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
             + CacheMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
             + RouteMetricRow.table.map { "| `\($0.name)` | counter | \($0.help) |" }
+            + EventMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
         #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
     }
 }

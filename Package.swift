@@ -12,23 +12,32 @@ let modules: [Module] = [
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
-    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "TOMLKit"]),
+    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
+    Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
-    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Cache", "Catalog", "Pool", "Sandbox"]),
+    Module(
+        "Invoker", "an invocation from admission to answer",
+        ["Base", "UV", "Crypto", "Archive", "HTTP", "Cache", "Catalog", "Pool", "Sandbox"]),
+    Module(
+        "AsyncInvoke", "asynchronous events from their queue to workers, and what came of them to destinations",
+        ["Base", "UV", "HTTP", "Catalog", "EventQueue", "Sandbox", "Invoker"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
         [
-            "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
+            "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
+            "AsyncInvoke",
         ]),
-    Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "Catalog", "Net", "Invoker"]),
+    Module(
+        "Admin", "metrics, health, logs, Hearth's own calls",
+        ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
 ]
@@ -68,12 +77,15 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("EventQueue", ["Base", "EventQueue"]),
+    ("AsyncInvoke", ["AsyncInvoke", "Base", "EventQueue", "TestSupport"]),
     ("Pool", ["Base", "Pool"]),
-    ("Invoker", ["Base", "Invoker"]),
+    ("Invoker", ["AsyncInvoke", "Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
+    ("Memo", ["TestSupport"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 

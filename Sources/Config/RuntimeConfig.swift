@@ -46,6 +46,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var bodyTimeout: Int
     package var keepAlive: Int
     package var logBytes: Int
+    /// Seconds.
+    package var retryDelay = 60
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
     package var isolation = Isolation.on
@@ -84,6 +86,9 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "logs.bytes_per_function", .number(4096...1 << 30, default: Limits.logBytesPerFunction), unit: "bytes",
             "Log output kept in memory for each function."),
+        ConfigKey(
+            "async.retry_delay", .number(1...3600, default: 60), unit: "seconds",
+            "Before the first retry of an asynchronous invocation that failed; the second waits twice as long."),
         ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
@@ -136,6 +141,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
+        retryDelay = file.number("async.retry_delay") ?? retryDelay
         cacheMemory = file.number("cache.memory") ?? cacheMemory
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
@@ -147,7 +153,7 @@ package struct RuntimeConfig: Equatable, Sendable {
             ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
-            ("sandbox.show", sandboxShows != other.sandboxShows),
+            ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
         ].filter(\.1).map(\.0)
     }
 

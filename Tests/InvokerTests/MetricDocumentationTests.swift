@@ -1,3 +1,4 @@
+import AsyncInvoke
 import Foundation
 import Invoker
 import Testing
@@ -9,7 +10,11 @@ import Testing
         let page = try String(
             contentsOf: root.appending(path: "Sources/hearth/hearth.docc/Specification.md"), encoding: .utf8)
         let told = page.split(separator: "\n").filter { $0.hasPrefix("| `hearth_") }.map(String.init)
-        let wanted = MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+        let wanted =
+            MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+            + CacheMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+            + RouteMetricRow.table.map { "| `\($0.name)` | counter | \($0.help) |" }
+            + EventMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
         #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
     }
 }

@@ -1,0 +1,4 @@
+import Base
+import Cache
+import CacheAPI
+import RESP

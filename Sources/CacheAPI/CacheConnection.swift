@@ -10,7 +10,7 @@ internal import UV
 ///  1. Answers of requests that came in one read leave in one write.
 ///  2. No request is taken up while more than `Limits.unsentBytesMax` of earlier answers wait for the other side, or clients are paused:
 ///     what came waits in `input`, and no more is read.
-///  3. A request that has begun ends within `cacheCommandTimeout`, or goes on coming; unsent bytes go on being taken within `cacheWriteTimeout`.
+///  3. A request that has begun goes on coming within `cacheCommandTimeout`; unsent bytes go on being taken within `cacheWriteTimeout`.
 ///
 /// Thread rule: the loop's thread.
 final class CacheConnection {

@@ -178,7 +178,7 @@ package final class CacheService {
 
     private func tellObservers(_ key: UnsafeRawBufferPointer, _ database: Int) {
         watches.touch(key, database)
-        tracking.invalidate(key, self, by: current)
+        tracking.keyChanged(key, self, by: current)
     }
 
     @inline(__always) func notify(_ kind: EventKinds, _ event: StaticString, _ key: UnsafeRawBufferPointer, in database: Int) {
@@ -205,7 +205,7 @@ package final class CacheService {
         else { return }
         if observers != 0 {
             watches.touch(removal.key, database)
-            tracking.invalidate(removal.key, self, by: nil)
+            tracking.keyChanged(removal.key, self, by: nil)
         }
         if removal.reason == .expired { notify(.expired, "expired", removal.key, in: database) }
         if removal.reason == .evicted { notify(.evicted, "evicted", removal.key, in: database) }

@@ -20,6 +20,8 @@ extension Session {
     /// What is there, without being counted.
     @inline(__always) func look(_ key: UnsafeRawBufferPointer) -> Hit? { service.cache.peek(key, in: namespace, at: service.clock.now) }
 
+    func explain(_ key: UnsafeRawBufferPointer) -> Explanation { service.cache.explain(key, in: namespace, at: service.clock.now) }
+
     /// Milliseconds that it has left; nil: it does not expire.
     func left(_ hit: Hit) -> Int64? { hit.freshness(at: service.clock.now).map { Int64($0.wholeMilliseconds) } }
 

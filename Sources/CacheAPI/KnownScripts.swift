@@ -114,9 +114,8 @@ enum KnownScript: Sendable {
     }
 
     private func extend(_ session: Session, _ key: UnsafeRawBufferPointer, _ arguments: Arguments) throws(Fault) {
-        guard let change = Numbers.integer(arguments[1]) ?? Numbers.long(arguments[1]).flatMap({ Int64(exactly: $0.rounded(.towardZero)) }) else {
-            throw .notInteger
-        }
+        let number = Numbers.integer(arguments[1]) ?? Numbers.long(arguments[1]).flatMap { Int64(exactly: $0.rounded(.towardZero)) }
+        guard let change = number else { throw .notInteger }
         guard Self.holds(session, key, arguments[0]), let left = session.look(key).flatMap({ session.left($0) }) else {
             return session.reply.integer(0)
         }

@@ -200,7 +200,9 @@ package final class Session {
             refuse(error, inTransaction: false)
         }
         if let watch { service.slowLog.note(watch, command, arguments, self) }
-        if track != nil, command.pointee.flags.contains(.readonly) { service.tracking.remember(command.pointee.keyIndices(arguments), arguments, self) }
+        if track != nil, command.pointee.flags.contains(.readonly) {
+            service.tracking.remember(command.pointee.keyIndices(arguments), arguments, self)
+        }
     }
 
     /// Writes an error. One before a command is queued spoils the transaction.

@@ -169,7 +169,9 @@ struct Settings {
     /// A number of bytes, with `k`, `kb`, `m`, `mb`, `g` or `gb` behind it.
     private static func bytes(_ name: String, _ text: String) throws(Fault) -> Int64 {
         let lower = text.lowercased()
-        let units: [(String, Int64)] = [("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("k", 1_000), ("m", 1_000_000), ("g", 1_000_000_000), ("b", 1), ("", 1)]
+        let units: [(String, Int64)] = [
+            ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("k", 1_000), ("m", 1_000_000), ("g", 1_000_000_000), ("b", 1), ("", 1),
+        ]
         for (suffix, unit) in units where lower.hasSuffix(suffix) {
             guard let number = Int64(lower.dropLast(suffix.count)), number >= 0, number < Int64.max / unit else { break }
             return number * unit

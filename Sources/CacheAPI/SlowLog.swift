@@ -1,6 +1,6 @@
 import Base
-import Glibc
 import RESP
+import UV
 
 /// The commands that took longest, newest first.
 ///
@@ -15,17 +15,11 @@ final class SlowLog {
         let name: [UInt8]
     }
 
-    /// When a command began. The one place that reads a clock: what a command takes is no argument of it.
+    /// When a command began. The one thing here that reads a clock: what a command takes is no argument of it.
     struct Watch {
-        private let start = Watch.read()
+        private let start = Loop.now
 
-        private static func read() -> UInt64 {
-            var time = timespec()
-            clock_gettime(CLOCK_MONOTONIC, &time)
-            return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-        }
-
-        var microseconds: Int64 { Int64((Watch.read() - start) / 1_000) }
+        var microseconds: Int64 { Int64(Loop.now.since(start).nanoseconds / 1_000) }
     }
 
     /// Commands in constant time are timed only when less than this is asked for, so that the usual ones read no clock.
@@ -44,7 +38,7 @@ final class SlowLog {
         let took = watch.microseconds
         command.pointee.microseconds &+= UInt64(took)
         // EXEC is there by its parts; a password is not for others to read
-        guard took >= threshold, !command.pointee.flags.contains(.noAuth), !command.pointee.name.isExec else { return }
+        guard took >= threshold, !command.pointee.flags.contains(.noAuth), command.pointee.group != .transactions else { return }
         entries.insert(
             Entry(
                 id: nextID, epochSeconds: session.service.clock.epoch / 1_000, microseconds: took, arguments: Self.shortened(arguments),
@@ -72,8 +66,4 @@ final class SlowLog {
         }
         return words
     }
-}
-
-extension StaticString {
-    fileprivate var isExec: Bool { utf8CodeUnitCount == 4 && utf8Start[0] == UInt8(ascii: "e") && utf8Start[1] == UInt8(ascii: "x") && utf8Start[2] == UInt8(ascii: "e") }
 }

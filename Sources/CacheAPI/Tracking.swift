@@ -18,7 +18,7 @@ struct TrackingMode {
 
 /// Which client may have kept which key; tells it when the key changes.
 ///
-///     GET by a tracking client ──▶ remember: key → clients        write, expiry, eviction ──▶ invalidate: message to each, key forgotten
+///     GET by a tracking client ──▶ remember: key → clients        write, expiry, eviction ──▶ message to each, key forgotten
 ///     BCAST: prefix → clients                                     write ──▶ collected; `broadcast` sends one message a prefix
 ///
 /// Invariants:
@@ -87,7 +87,7 @@ final class Tracking {
 
     // MARK: Changes
 
-    func invalidate(_ key: UnsafeRawBufferPointer, _ service: CacheService, by author: Session?) {
+    func keyChanged(_ key: UnsafeRawBufferPointer, _ service: CacheService, by author: Session?) {
         guard !clients.isEmpty else { return }
         if !prefixes.isEmpty { collect(key, service, by: author) }
         if !keys.isEmpty { tell(key, service, by: author) }
@@ -104,7 +104,7 @@ final class Tracking {
     }
 
     /// All keys of a database have gone: a client may not keep any. (Nothing else is sent for it than one null.)
-    func invalidateAll(_ service: CacheService) {
+    func allChanged(_ service: CacheService) {
         for session in clients.values {
             if session === service.current { session.deferred.append(nil) } else { send(nil, to: session, service) }
         }

@@ -42,7 +42,8 @@ package final class RequestParser {
     /// The request that was complete at the last `parse`; `bytes` is what was given then. No arguments: an empty line, to be passed over.
     @inline(__always) package func arguments(_ bytes: UnsafeRawBufferPointer) -> Arguments {
         // a request that is complete has at least one byte, and so an address
-        Arguments(base: isInline ? words.bytes.baseAddress.unsafelyUnwrapped : bytes.baseAddress.unsafelyUnwrapped, spans: spans, count: count)
+        let base = isInline ? words.bytes.baseAddress : bytes.baseAddress
+        return Arguments(base: base.unsafelyUnwrapped, spans: spans, count: count)
     }
 
     /// The bytes that the request at the front of `bytes` takes; 0: it is not complete yet.

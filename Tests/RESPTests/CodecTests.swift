@@ -88,19 +88,24 @@ private let bad: [(String, RESPError)] = [
         let wrong = cases.filter { parse($0.0, limits: limits).error != $0.1 }
         #expect(wrong.map { "\($0.0.debugDescription): \(parse($0.0, limits: limits))" } == [])
         // what was announced is not taken memory for: a million arguments that never come, of 512 MiB each
-        #expect(parse("*1048576\r\n$536870912\r\n").left == 23)
+        #expect(parse("*1048576\r\n$536870912\r\n").left == 22)
     }
 
-    @Test func aParserStaysFailedAndStoredRequestsAreTheSame() throws {
-        let parser = RequestParser()
-        let wrong = Array("*x\r\n".utf8)
+    @Test func aParserStaysFailedAndStoredRequestsAreTheSame() {
+        let failed = RequestParser()
         for _ in 0..<2 {
-            #expect(throws: RESPError.badCount) { try wrong.withUnsafeBytes { try parser.parse($0) } }
+            let error = Array("*x\r\n".utf8).withUnsafeBytes { bytes -> RESPError? in
+                do throws(RESPError) {
+                    _ = try failed.parse(bytes)
+                    return nil
+                } catch { return error }
+            }
+            #expect(error == .badCount)
         }
         let right = Array("*3\r\n$3\r\nSET\r\n$0\r\n\r\n$2\r\nvv\r\n".utf8)
-        let stored = try right.withUnsafeBytes { bytes in
+        let stored = right.withUnsafeBytes { bytes in
             let parser = RequestParser()
-            #expect(try parser.parse(bytes) == right.count)
+            #expect((try? parser.parse(bytes)) == right.count)
             return StoredRequest(parser.arguments(bytes))
         }
         #expect((0..<stored.arguments.count).map { stored.arguments.string($0) } == ["SET", "", "vv"] && stored.byteCount == 5)
@@ -113,7 +118,9 @@ private let bad: [(String, RESPError)] = [
         let tricks = Array("*$\r\n -019\"'\\x\0".utf8) + [0x7F, 0xFF]
         var complete = 0
         for round in 0..<3_000 {
-            var bytes = (0..<Int.random(in: 1...4, using: &random)).flatMap { _ in corpus[Int.random(in: 0..<corpus.count, using: &random)] }
+            var bytes = (0..<Int.random(in: 1...4, using: &random)).flatMap { _ in
+                corpus[Int.random(in: 0..<corpus.count, using: &random)]
+            }
             for _ in 0..<Int.random(in: 0...3, using: &random) {
                 let at = Int.random(in: 0..<bytes.count, using: &random)
                 switch Int.random(in: 0..<3, using: &random) {
@@ -131,7 +138,7 @@ private let bad: [(String, RESPError)] = [
                 return
             }
         }
-        #expect(complete > 3_000, "the mutations leave nothing to read")
+        #expect(complete > 1_000, "the mutations leave nothing to read")
     }
 }
 

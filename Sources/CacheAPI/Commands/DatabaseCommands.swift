@@ -50,7 +50,7 @@ enum DatabaseCommands {
             }
             service.cache.purge(namespace: namespace, soft: false, at: service.clock.now)
         }
-        service.tracking.invalidateAll(service)
+        service.tracking.allChanged(service)
         service.statistics.changes &+= 1
     }
 
@@ -72,7 +72,7 @@ enum DatabaseCommands {
             }
         }
         service.swapDatabases(a, b)
-        service.tracking.invalidateAll(service)
+        service.tracking.allChanged(service)
         session.reply.ok()
     }
 

@@ -134,7 +134,10 @@ enum SerializedString {
             case 0xC2: return integer(4) { Int64(Int32(truncatingIfNeeded: $0)) }
             case 0xC3:
                 at += 1
-                guard let packed = length(), let size = length(), size <= UInt64(bytes.count) * 300, let data = take(packed) else { return nil }
+                // nothing is compressed to less than a part in 264
+                guard let packed = length(), let size = length(), size <= UInt64(bytes.count) * 300, let data = take(packed) else {
+                    return nil
+                }
                 return LZF.unpacked(data, to: Int(size))
             default: return length().flatMap { take($0) }.map { Array($0) }
             }

@@ -81,7 +81,8 @@ enum IntrospectionCommands {
             case "pattern":
                 rows = rows.filter { row in
                     let name = row.pointee.name
-                    return Glob.matches(arguments[4], UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), ignoringCase: true)
+                    let bytes = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+                    return Glob.matches(arguments[4], bytes, ignoringCase: true)
                 }
             default: throw .syntax
             }
@@ -121,8 +122,8 @@ enum IntrospectionCommands {
 extension Command {
     /// Every command of the face: tier A of the plan, and the scripts of lock libraries.
     static var all: [Command] {
-        ConnectionCommands.rows + ClientCommands.rows + StringCommands.rows + CounterCommands.rows + KeyCommands.rows + DatabaseCommands.rows
-            + TransactionCommands.rows + PubSubCommands.rows + ServerCommands.rows + IntrospectionCommands.rows + DumpCommands.rows
-            + ScriptCommands.rows
+        ConnectionCommands.rows + ClientCommands.rows + StringCommands.rows + CounterCommands.rows + KeyCommands.rows
+            + DatabaseCommands.rows + TransactionCommands.rows + PubSubCommands.rows + ServerCommands.rows + IntrospectionCommands.rows
+            + DumpCommands.rows + ScriptCommands.rows
     }
 }

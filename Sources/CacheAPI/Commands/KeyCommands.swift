@@ -11,7 +11,7 @@ enum KeyCommands {
             Command("exists", -2, [.readonly, .fast], .all, .generic, since: "1.0.0", "Counts the keys that are there.", exists),
             Command("touch", -2, [.readonly, .fast], .all, .generic, since: "3.2.1", "Counts the keys that are there, as a use of each.") {
                 session, arguments in
-                session.reply.integer((1..<arguments.count).count { session.service.cache.get(arguments[$0], in: session.namespace, at: session.service.clock.now) != nil })
+                session.reply.integer((1..<arguments.count).count { session.read(arguments[$0]) != nil })
             },
             Command("type", 2, [.readonly, .fast], .one, .generic, since: "1.0.0", "Returns the type of a key's value.") { session, arguments in
                 if session.look(arguments[1]) == nil { session.reply.simple("none") } else { session.reply.simple("string") }
@@ -120,7 +120,8 @@ enum KeyCommands {
 
     /// Copies a value and its lifetime to a key of another database (or of this one); false: it is not there, or the other is.
     private static func transfer(
-        _ session: Session, _ from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer, in database: Int, replacing: Bool, event: StaticString
+        _ session: Session, _ from: UnsafeRawBufferPointer, to: UnsafeRawBufferPointer, in database: Int, replacing: Bool,
+        event: StaticString
     ) throws(Fault) -> Bool {
         let own = session.database
         guard !session.service.isView(database) else { throw .message("READONLY database \(database) is a view and can only be read") }
@@ -168,10 +169,12 @@ enum KeyCommands {
         init(_ arguments: Arguments) throws(Fault) {
             for index in 3..<max(3, arguments.count) {
                 let word = arguments[index]
-                if word.isWord("nx") { nx = true } else if word.isWord("xx") { xx = true } else if word.isWord("gt") { gt = true } else if word.isWord("lt") {
-                    lt = true
-                } else {
-                    throw .message("ERR Unsupported option \(arguments.string(index))")
+                switch true {
+                case word.isWord("nx"): nx = true
+                case word.isWord("xx"): xx = true
+                case word.isWord("gt"): gt = true
+                case word.isWord("lt"): lt = true
+                default: throw .message("ERR Unsupported option \(arguments.string(index))")
                 }
             }
             if nx, xx || gt || lt { throw .message("ERR NX and XX, GT or LT options at the same time are not compatible") }
@@ -191,7 +194,9 @@ enum KeyCommands {
         let value = try Numbers.need(arguments[2])
         guard let milliseconds = unit.milliseconds(value, at: session.service.clock) else { throw .invalidExpire(name) }
         let conditions = try Conditions(arguments)
-        guard let hit = session.look(arguments[1]), conditions.allow(milliseconds, session.left(hit)) else { return session.reply.integer(0) }
+        guard let hit = session.look(arguments[1]), conditions.allow(milliseconds, session.left(hit)) else {
+            return session.reply.integer(0)
+        }
         session.expire(arguments[1], milliseconds: milliseconds)
         session.reply.integer(1)
     }

@@ -90,7 +90,7 @@ enum ServerCommands {
                     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
                 )
             }
-            session.reply.integer(Int64(session.service.cache.explain(arguments[2], in: session.namespace, at: session.service.clock.now).frequency))
+            session.reply.integer(Int64(session.explain(arguments[2]).frequency))
         case "idletime": session.reply.integer(Int64(hit.age(at: session.service.clock.now).seconds))
         default: session.reply.integer(1)
         }
@@ -105,7 +105,7 @@ enum ServerCommands {
                 guard try Numbers.need(arguments[4]) >= 0 else { throw .syntax }
             }
             guard session.look(arguments[2]) != nil else { return session.reply.null() }
-            session.reply.integer(service.cache.explain(arguments[2], in: session.namespace, at: service.clock.now).chargedBytes)
+            session.reply.integer(session.explain(arguments[2]).chargedBytes)
         case ("stats", 2):
             session.reply.map(4)
             let facts: [(StaticString, Int)] = [

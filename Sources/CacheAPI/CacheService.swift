@@ -95,6 +95,15 @@ package final class CacheService {
         for session in sessions.values { session.refreshNamespace() }
     }
 
+    /// Whether commands that need memory are refused as redis does (semantic 7.5.45): nothing may be evicted and the data is at its limit,
+    /// or the limit is too low for anything.
+    func isFull() -> Bool {
+        guard settings.memoryMax > 0 else { return false }
+        if settings.memoryMax < Limits.cacheMemoryMaxLeast { return true }
+        guard settings.policy == "noeviction" else { return false }
+        return dataNamespaces.reduce(0) { $0 + cache.counters(of: $1.namespace).bytes } > settings.memoryMax
+    }
+
     // MARK: Clients
 
     package func open(door: Door, address: String = "", localAddress: String = "", descriptor: Int32 = 0) -> Session {

@@ -44,7 +44,7 @@ extension Session {
         case .stored: break
         case .refused(.noRoom): throw .noRoom
         case .refused(.noLifetime): remove(key)
-        case .refused: throw .tooLarge
+        case .refused: throw service.isFull() ? .noRoom : .tooLarge
         }
         if isNew { service.notify(.newKey, "new", key, in: database) }
     }
@@ -98,7 +98,10 @@ enum LifetimeUnit: Sendable {
             guard !over else { return nil }
             value = product
         }
-        if isAbsolute { return value.subtractingReportingOverflow(clock.epoch).overflow ? nil : value - clock.epoch }
+        if isAbsolute {
+            let (left, over) = value.subtractingReportingOverflow(clock.epoch)
+            return over ? .min : left
+        }
         // as a moment it must be one, too
         return value.addingReportingOverflow(clock.epoch).overflow ? nil : value
     }

@@ -2,6 +2,10 @@ package import Base
 
 extension Limits {
     package static let cacheDatabases = 16
+    /// Below it, CONFIG SET maxmemory leaves no room for an entry.
+    package static let cacheMemoryMaxLeast = 4096
+    /// What CONFIG SET maxmemory evicts at once; what is above still, the next writes evict.
+    package static let cacheEvictionsAtOnceMax = 10_000
     /// What one reply may take (MGET and EXEC can name a value many times); a client whose reply would take more is cut.
     package static let cacheReplyBytesMax = 512 << 20
     /// Messages and invalidations that wait for a client (redis's client-output-buffer-limit for pubsub); above, it is cut.

@@ -5,7 +5,6 @@ package struct CacheOptions: Sendable {
     package var password: String
     /// Views of what other modules keep, by database: the names of their namespaces.
     package var views: [Int: String] = [1: "memo", 2: "edge"]
-    /// Bytes of one argument; 512 MiB unless the cache takes less.
     package var version = "7.0.15"
     package var seed: UInt64 = 1
     /// The process, as INFO tells it.

@@ -84,7 +84,7 @@ extension Session {
     /// Writes what the client did not ask for just now, and cuts it when it takes too little of it.
     func push(_ service: CacheService, _ write: (ReplyWriter) -> Void) {
         guard !isClosing else { return }
-        write(reply)
+        write(pushed)
         if reply.buffer.count > Limits.cachePushBytesMax { closeWhenSent() }
         service.wake(self)
     }

@@ -42,6 +42,8 @@ package final class Session {
     /// Nothing out of the ordinary is going on: see `refreshPlain`.
     private var isPlain = false
     var isPending = false
+    /// What is pushed to it while its replies are off, and so would be lost with them.
+    private var aside: ReplyWriter?
     /// What is to be written to it after the reply of the command that it is waiting for.
     var deferred: [[UInt8]?] = []
     /// The connection ends when what is written has been sent.
@@ -125,7 +127,7 @@ package final class Session {
             return refuse(.arity(lowercase(command.pointee.name)))
         }
         service.current = self
-        if isPlain {
+        if isPlain, !service.settings.isTight {
             run(command, arguments)
         } else {
             executeSpecial(command, arguments)
@@ -163,6 +165,7 @@ package final class Session {
             throw .message(
                 "ERR Can't execute '\(lowercase(name))': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
         }
+        if service.settings.isTight, flags.contains(.denyoom), service.isFull() { throw .noRoom }
         if isView, flags.contains(.write) {
             throw .message("READONLY database \(database) shows the node's \(service.options.views[database] ?? "") cache and can only be read")
         }
@@ -180,7 +183,21 @@ package final class Session {
             reply.buffer.truncate(to: mark)
             replies = .on
         }
+        if let aside {
+            reply.buffer.append(aside.buffer.bytes)
+            self.aside = nil
+        }
         if track?.caching != nil, !transaction.isOpen, !isClient(name) { track?.caching = nil }
+    }
+
+    /// Where what it did not ask for is written.
+    var pushed: ReplyWriter {
+        guard service.current === self, replies != .on else { return reply }
+        if let aside { return aside }
+        let writer = ReplyWriter()
+        writer.isRESP3 = reply.isRESP3
+        aside = writer
+        return writer
     }
 
     private func isClient(_ name: StaticString) -> Bool { name.utf8CodeUnitCount == 6 && lowercase(name) == "client" }

@@ -96,6 +96,9 @@ struct Settings {
         "enable-debug-command", "requirepass", "masterauth",
     ]
 
+    /// Memory may be short: asked before each command that needs some, so that the usual case is one look.
+    private(set) var isTight = false
+
     mutating func begin(_ cache: Cache) { memoryMax = cache.limitBytes }
 
     func namespace(named name: String) -> NamespaceSettings {
@@ -148,12 +151,15 @@ struct Settings {
         case "slowlog-max-len": slowLogMax = Int(try number(0...100_000))
         case "proto-max-bulk-len": bulkBytesMax = Int(try Self.bytes(name, value))
         case "timeout": timeout = Int(try number(0...Int64(Int32.max)))
-        case "maxmemory": memoryMax = Int(try Self.bytes(name, value))
+        case "maxmemory":
+            memoryMax = Int(try Self.bytes(name, value))
+            isTight = policy == "noeviction" || memoryMax > 0 && memoryMax < Limits.cacheMemoryMaxLeast
         case "maxmemory-policy":
             guard Self.policies.contains(value.lowercased()) else {
                 throw Self.failure(name, "argument(s) must be one of the following: \(Self.policies.joined(separator: ", "))")
             }
             policy = value.lowercased()
+            isTight = policy == "noeviction" || memoryMax > 0 && memoryMax < Limits.cacheMemoryMaxLeast
         default:
             guard let old = Self.remembered[name] else {
                 throw .message("ERR Unknown option or number of arguments for CONFIG SET - '\(name)'")

@@ -38,6 +38,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var cache: ListenAddress
     /// Clients of the cache's address say who they are.
     package var cacheAsksPassword = true
+    /// The first of the two databases that show memoized results and edge responses.
+    package var cacheViews = 1
     package var data: String
     package var functions: String
     package var accountID: String
@@ -95,6 +97,9 @@ package struct RuntimeConfig: Equatable, Sendable {
             "cache.password", .text(default: "on"),
             "on: clients of `listen.cache` give the secret access key; off: whoever reaches the address may use the cache."),
         ConfigKey(
+            "cache.views", .number(1...14, default: 1),
+            "The first of two databases of `listen.cache` that show, to be read only, memoized results and edge responses."),
+        ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
         ConfigKey(
@@ -146,6 +151,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
         cacheMemory = file.number("cache.memory") ?? cacheMemory
+        cacheViews = file.number("cache.views") ?? cacheViews
         cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)

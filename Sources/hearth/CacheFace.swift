@@ -15,6 +15,7 @@ final class CacheFace {
 
     init(_ cache: Cache, config: RuntimeConfig, data: DataDirectory, credentials: Credentials, loop: Loop) throws {
         var options = CacheOptions(user: credentials.accessKeyID, password: credentials.secretAccessKey)
+        options.views = [config.cacheViews: "memo", config.cacheViews + 1: "edge"]
         options.processID = getpid()
         options.port = config.cache.port
         options.seed = UInt64.random(in: .min ... .max)

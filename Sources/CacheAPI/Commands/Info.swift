@@ -1,5 +1,6 @@
 import Base
 import Cache
+import Glibc
 import RESP
 
 /// INFO: the fields that redis's clients and exporters read, and how late expired events were (semantic 7.5.44).
@@ -7,7 +8,7 @@ enum Info {
     private static var sections: [(name: String, write: (CacheService) -> [(String, String)])] {
         [
             ("server", server), ("clients", clients), ("memory", memory), ("stats", stats), ("replication", replication),
-            ("keyspace", keyspace),
+            ("cpu", processor), ("keyspace", keyspace),
         ]
     }
 
@@ -19,7 +20,7 @@ enum Info {
         func add(_ name: String, _ fields: [(String, String)]) {
             guard wanted.contains(name) else { return }
             if !text.isEmpty { text += "\r\n" }
-            text += "# \(name.prefix(1).uppercased() + name.dropFirst())\r\n"
+            text += "# \(name == "cpu" ? "CPU" : name.prefix(1).uppercased() + name.dropFirst())\r\n"
             for (key, value) in fields { text += "\(key):\(value)\r\n" }
         }
         for section in sections { add(section.name, section.write(session.service)) }
@@ -94,6 +95,19 @@ enum Info {
 
     private static func replication(_ service: CacheService) -> [(String, String)] {
         [("role", "master"), ("connected_slaves", "0"), ("master_repl_offset", "0")]
+    }
+
+    private static func processor(_ service: CacheService) -> [(String, String)] {
+        func seconds(_ time: timeval) -> String { "\(Double(time.tv_sec) + Double(time.tv_usec) / 1_000_000)" }
+        var own = rusage()
+        var children = rusage()
+        // RUSAGE_SELF and RUSAGE_CHILDREN, whose type Swift imports wrongly
+        getrusage(0, &own)
+        getrusage(-1, &children)
+        return [
+            ("used_cpu_sys", seconds(own.ru_stime)), ("used_cpu_user", seconds(own.ru_utime)),
+            ("used_cpu_sys_children", seconds(children.ru_stime)), ("used_cpu_user_children", seconds(children.ru_utime)),
+        ]
     }
 
     private static func keyspace(_ service: CacheService) -> [(String, String)] {

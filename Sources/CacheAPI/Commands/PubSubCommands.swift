@@ -40,10 +40,13 @@ enum PubSubCommands {
     }
 
     private static func confirm(_ session: Session, _ kind: StaticString, _ name: [UInt8]?) {
-        session.reply.push(3)
-        session.reply.bulk(kind)
-        if let name { session.reply.bulk(name) } else { session.reply.null() }
-        session.reply.integer(session.subscriptions.count)
+        let count = session.subscriptions.count
+        session.push(session.service) { reply in
+            reply.push(3)
+            reply.bulk(kind)
+            if let name { reply.bulk(name) } else { reply.null() }
+            reply.integer(count)
+        }
     }
 
     private static func leave(

@@ -67,6 +67,7 @@ enum ServerCommands {
             let name = service.cache.settings(of: namespace).name
             // no floor is set here, so no ceiling is below one
             try? service.cache.update(namespace, settings.namespace(named: name))
+            service.cache.meetCeiling(of: namespace, budget: Limits.cacheEvictionsAtOnceMax)
         }
         service.tracking.shrink(to: settings.trackedKeysMax, service)
     }

@@ -47,6 +47,11 @@ enum TransactionCommands {
         guard transaction.isOpen else { throw .message("ERR EXEC without MULTI") }
         forget(session)
         if transaction.isSpoilt { throw .message("EXECABORT Transaction discarded because of previous errors.") }
+        if session.service.settings.isTight, transaction.requests.contains(where: { $0.command.pointee.flags.contains(.denyoom) }),
+            session.service.isFull()
+        {
+            throw .message("EXECABORT Transaction discarded because of: \(Fault.noRoom.message)")
+        }
         if transaction.isTouched { return session.reply.nullArray() }
         session.reply.array(transaction.requests.count)
         for (command, request) in transaction.requests {

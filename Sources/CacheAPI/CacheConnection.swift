@@ -89,6 +89,7 @@ final class CacheConnection {
                     isHeldBack = true
                     break
                 }
+                session.requestBytes = taken
                 if arguments.count > 0 { execute(arguments) }
                 used += taken
             } catch {

@@ -49,10 +49,13 @@ package final class Session {
     /// The connection ends when what is written has been sent.
     package private(set) var isClosing = false
     var lastCommand: StaticString = "NULL"
+    var lastSubcommand = ""
+    /// What the request that is being carried out took on the wire.
+    package var requestBytes = 0
     var lastActive: Clock
     var isExemptFromEviction = false
 
-    enum Replies { case on, off, skipNext, skip }
+    enum Replies { case on, off, skip }
 
     init(service: CacheService, id: UInt64, door: Door, address: String, localAddress: String, descriptor: Int32) {
         self.service = service
@@ -138,6 +141,7 @@ package final class Session {
 
     private func executeSpecial(_ command: UnsafeMutablePointer<Command>, _ arguments: Arguments) {
         let mark = reply.buffer.count
+        let before = replies
         let flags = command.pointee.flags
         do throws(Fault) {
             try permit(flags, command.pointee.name)
@@ -152,7 +156,7 @@ package final class Session {
             command.pointee.rejected &+= 1
             refuse(error)
         }
-        settle(command.pointee.name, from: mark)
+        settle(command.pointee.name, from: mark, before)
     }
 
     /// What may not be carried out now, or by this client at all.
@@ -172,16 +176,11 @@ package final class Session {
     }
 
     /// What CLIENT REPLY and CLIENT CACHING mean for the next command only.
-    private func settle(_ name: StaticString, from mark: Int) {
-        switch replies {
-        case .on: break
-        case .off: reply.buffer.truncate(to: mark)
-        case .skipNext:
+    private func settle(_ name: StaticString, from mark: Int, _ before: Replies) {
+        // the command that switches them on is answered
+        if before != .on, replies != .on {
             reply.buffer.truncate(to: mark)
-            replies = .skip
-        case .skip:
-            reply.buffer.truncate(to: mark)
-            replies = .on
+            if replies == .skip { replies = .on }
         }
         if let aside {
             reply.buffer.append(aside.buffer.bytes)

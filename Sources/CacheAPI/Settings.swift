@@ -88,12 +88,12 @@ struct Settings {
         "maxmemory-clients": "0", "io-threads": "1", "lua-time-limit": "5000", "busy-reply-threshold": "5000", "stop-writes-on-bgsave-error": "yes",
         "rdbcompression": "yes", "rdbchecksum": "yes", "oom-score-adj": "no", "cluster-enabled": "no", "port": "0", "unixsocket": "", "proto-max-bulk-len": "", "daemonize": "no", "supervised": "no",
         "pidfile": "", "crash-log-enabled": "yes", "jemalloc-bg-thread": "yes", "socket-mark-id": "0", "slave-read-only": "yes", "replica-read-only": "yes",
-        "replica-serve-stale-data": "yes", "rdb-key-save-delay": "0", "key-load-delay": "0", "close-on-oom": "yes", "enable-debug-command": "no",
+        "replica-serve-stale-data": "yes", "replicaof": "", "slaveof": "", "enable-debug-command": "no",
     ]
     /// They say how the process was started and cannot be changed.
     private static let fixed: Set = [
-        "databases", "port", "bind", "unixsocket", "daemonize", "supervised", "pidfile", "io-threads", "cluster-enabled", "logfile", "tcp-backlog",
-        "enable-debug-command", "requirepass", "masterauth",
+        "databases", "unixsocket", "daemonize", "supervised", "pidfile", "io-threads", "cluster-enabled", "logfile", "tcp-backlog",
+        "enable-debug-command", "requirepass",
     ]
 
     /// Memory may be short: asked before each command that needs some, so that the usual case is one look.
@@ -110,6 +110,9 @@ struct Settings {
 
     /// With a volatile-… policy, entries that do not expire are evicted after those that do.
     func weight(_ lifetime: Lifetime) -> Float { lifetime == .forever && policy.hasPrefix("volatile") ? 1_000_000 : 1 }
+
+    /// Shown only to who asks for them by name.
+    private static let hidden: [String: String] = ["rdb-key-save-delay": "0", "key-load-delay": "0"]
 
     // MARK: CONFIG
 
@@ -130,7 +133,7 @@ struct Settings {
         case "timeout": "\(timeout)"
         case "maxmemory": "\(memoryMax)"
         case "maxmemory-policy": policy
-        default: values[name] ?? Self.remembered[name]
+        default: values[name] ?? Self.remembered[name] ?? Self.hidden[name]
         }
     }
 
@@ -161,10 +164,18 @@ struct Settings {
             policy = value.lowercased()
             isTight = policy == "noeviction" || memoryMax > 0 && memoryMax < Limits.cacheMemoryMaxLeast
         default:
-            guard let old = Self.remembered[name] else {
+            guard let old = self.value(name) else {
                 throw .message("ERR Unknown option or number of arguments for CONFIG SET - '\(name)'")
             }
             if Self.fixed.contains(name) { throw Self.failure(name, "can't set immutable config") }
+            if name == "port", value != old {
+                throw Self.failure(name, "Unable to listen on this port: set listen.cache in runtime.toml")
+            }
+            if name == "maxmemory-clients", value.hasSuffix("%") {
+                guard let share = Int(value.dropLast()), share <= 100 else {
+                    throw Self.failure(name, "percentage argument must be less or equal to 100")
+                }
+            }
             if old == "yes" || old == "no", value != "yes", value != "no" { throw Self.failure(name, "argument must be 'yes' or 'no'") }
             values[name] = value
         }

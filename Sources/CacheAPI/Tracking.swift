@@ -97,9 +97,9 @@ final class Tracking {
         guard let ids = keys.removeValue(forKey: Array(key)) else { return }
         for id in ids {
             guard let session = clients[id], let mode = session.track, !mode.isBroadcast else { continue }
-            if mode.noLoop, session === service.current { continue }
+            if mode.noLoop, session === author { continue }
             // its own reply comes first
-            if session === service.current { session.deferred.append(Array(key)) } else { send(Array(key), to: session, service) }
+            if session === author { session.deferred.append(Array(key)) } else { send(Array(key), to: session, service) }
         }
     }
 

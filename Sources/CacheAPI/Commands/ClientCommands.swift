@@ -15,7 +15,8 @@ enum ClientCommands {
     ]
 
     private static func client(_ session: Session, _ arguments: Arguments) throws(Fault) {
-        switch (arguments[1].lowercased, arguments.count) {
+        session.lastSubcommand = arguments[1].lowercased
+        switch (session.lastSubcommand, arguments.count) {
         case ("id", 2): session.reply.integer(Int64(session.id))
         case ("info", 2): session.reply.verbatim(line(session) + "\n")
         case ("list", _): try list(session, arguments)
@@ -76,7 +77,7 @@ enum ClientCommands {
         } else if word.isWord("off") {
             session.replies = .off
         } else if word.isWord("skip") {
-            if session.replies == .on { session.replies = .skipNext }
+            if session.replies == .on { session.replies = .skip }
         } else {
             throw .syntax
         }
@@ -136,7 +137,7 @@ enum ClientCommands {
             + " name=\(String(decoding: session.name, as: UTF8.self)) age=\(Int(now.since(session.created.now).seconds))"
             + " idle=\(Int(now.since(session.lastActive.now).seconds)) flags=\(flags) db=\(session.database)"
             + " sub=\(session.subscriptions.channels.count) psub=\(session.subscriptions.patterns.count) ssub=0 multi=\(multi)"
-            + " qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=\(session.reply.buffer.count) rbp=0 obl=\(session.reply.buffer.count) oll=0 omem=0 tot-mem=0 events=r"
+            + " qbuf=\(session.requestBytes) qbuf-free=0 argv-mem=0 multi-mem=0 rbs=\(session.reply.buffer.count) rbp=0 obl=\(session.reply.buffer.count) oll=0 omem=0 tot-mem=0 events=r"
             + " cmd=\(session.shownCommand) user=\(session.user) redir=\(track.map { Int64($0.redirect) } ?? -1) resp=\(session.reply.isRESP3 ? 3 : 2)"
     }
 
@@ -189,5 +190,13 @@ enum ClientCommands {
 
 extension Session {
     var type: String { subscriptions.isEmpty ? "normal" : "pubsub" }
-    var shownCommand: String { lowercase(lastCommand) == "null" ? "NULL" : lowercase(lastCommand) }
+
+    /// As CLIENT LIST tells it: `client|list`.
+    var shownCommand: String {
+        switch lowercase(lastCommand) {
+        case "null": "NULL"
+        case "client", "config": "\(lowercase(lastCommand))|\(lastSubcommand)"
+        case let name: name
+        }
+    }
 }

@@ -59,7 +59,7 @@ enum Info {
         return [
             ("used_memory", "\(used)"), ("used_memory_human", "\(used >> 20)M"), ("used_memory_dataset", "\(sum(service).bytes)"),
             ("used_memory_peak", "\(used)"), ("maxmemory", "\(service.settings.memoryMax)"), ("maxmemory_policy", service.settings.policy),
-            ("mem_fragmentation_ratio", "1.00"), ("mem_allocator", "hearth-slabs"),
+            ("mem_not_counted_for_evict", "0"), ("lazyfree_pending_objects", "0"), ("lazyfreed_objects", "0"), ("mem_fragmentation_ratio", "1.00"), ("mem_allocator", "hearth-slabs"),
         ]
     }
 

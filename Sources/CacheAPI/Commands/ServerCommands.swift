@@ -23,6 +23,7 @@ enum ServerCommands {
 
     private static func config(_ session: Session, _ arguments: Arguments) throws(Fault) {
         let service = session.service
+        session.lastSubcommand = arguments[1].lowercased
         switch (arguments[1].lowercased, arguments.count) {
         case ("get", 3...):
             var found: [String: String] = [:]
@@ -32,6 +33,10 @@ enum ServerCommands {
                     (2..<arguments.count).contains { Glob.matches(arguments[$0], UnsafeRawBufferPointer(name), ignoringCase: true) }
                 }
                 if isWanted, let value = service.settings.value(name) { found[name] = value }
+            }
+            for index in 2..<arguments.count {
+                let name = arguments[index].lowercased
+                if let value = service.settings.value(name) { found[name] = value }
             }
             session.reply.map(found.count)
             for (name, value) in found.sorted(by: { $0.key < $1.key }) {

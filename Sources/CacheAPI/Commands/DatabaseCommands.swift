@@ -134,14 +134,15 @@ enum DatabaseCommands {
     private static func randomKey(_ session: Session, _ arguments: Arguments) {
         let service = session.service
         guard service.cache.counters(of: session.namespace).entries > 0 else { return session.reply.null() }
-        var found: [UInt8]?
+        // one of the next few from somewhere on, around the end once: the first alone would be the one behind the widest gap
+        var found: [[UInt8]] = []
         var cursor = UInt32.random(in: 0..<max(1, service.cache.scanEnd), using: &service.random)
-        // twice around: from somewhere to the end, then from the begin
         var rounds = 0
-        while found == nil, rounds < 2 {
-            cursor = service.cache.scan(session.namespace, from: cursor, count: 1, at: service.clock.now) { key, _ in found = Array(key) }
+        while found.count < 16, rounds < 2 {
+            cursor = service.cache.scan(session.namespace, from: cursor, count: 16, at: service.clock.now) { key, _ in found.append(Array(key)) }
             if cursor == 0 { rounds += 1 }
         }
-        if let found { session.reply.bulk(found) } else { session.reply.null() }
+        guard let key = found.randomElement(using: &service.random) else { return session.reply.null() }
+        session.reply.bulk(key)
     }
 }

@@ -11,6 +11,7 @@ let modules: [Module] = [
     Module("Archive", "zip packages, written and safely unpacked, over libarchive", ["Base", "CArchive"]),
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
+    Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
     Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
     // policy: pure, time is an argument
@@ -38,6 +39,7 @@ let modules: [Module] = [
     Module(
         "Admin", "metrics, health, logs, Hearth's own calls",
         ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
+    Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
 ]
@@ -72,6 +74,7 @@ let tests: [(String, [String])] = [
     ("Tidy", []),
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
+    ("RESP", ["Base", "RESP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("Archive", ["Archive"]),
@@ -86,6 +89,7 @@ let tests: [(String, [String])] = [
     ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
     ("Memo", ["TestSupport"]),
+    ("CacheAPI", ["Base", "RESP", "Cache", "CacheAPI"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 

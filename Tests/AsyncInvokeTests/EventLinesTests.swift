@@ -30,7 +30,8 @@ import Testing
         for (sequence, due) in [(1, 300), (2, 100), (3, 200), (4, 100)] { lines.add(event(Int64(sequence), due: Int64(due)), at: 0) }
         #expect(lines.nextTime(at: 0) == 100 && lines.next(at: 99) == nil)
         #expect(lines.next(at: 100)?.sequence == 2 && lines.next(at: 100)?.sequence == 4 && lines.next(at: 100) == nil)
-        #expect(lines.remove(3) && !lines.remove(3) && lines.nextTime(at: 100) == 300 && lines.next(at: 300)?.sequence == 1 && lines.count == 0)
+        #expect(lines.remove(3) && !lines.remove(3) && lines.nextTime(at: 100) == 300)
+        #expect(lines.next(at: 300)?.sequence == 1 && lines.count == 0)
     }
 
     /// Against a list that is searched from its front.

@@ -78,7 +78,7 @@ package final class HearthProcess: @unchecked Sendable {
         }
         child = try Child(
             wrapper + [Self.binary, "serve", "--data", "\(place.path)/data", "--functions", "\(place.path)/functions",
-                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"] + arguments,
+                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"] + arguments,
             directory: place.path,
             environment: environment.merging(Self.clean) { own, _ in own }.merging(user == nil ? [:] : Self.ofAUser) { own, _ in own },
             output: "\(place.path)/out", errors: "\(place.path)/err")

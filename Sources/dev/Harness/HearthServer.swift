@@ -24,7 +24,7 @@ final class HearthServer: Contestant {
             "hearth",
             [
                 setting.hearth, "serve", "--config", "\(directory)/runtime.toml", "--data", "\(directory)/data",
-                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--functions", functions,
+                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0", "--functions", functions,
             ], log: "\(directory)/log")
         self.child = child
         do {

@@ -212,7 +212,9 @@ extension Cache {
 
     /// What the second level holds of a key is outdated.
     func purgeBelow(_ key: UnsafeRawBufferPointer, _ namespace: NamespaceID, soft: Bool) {
-        guard spaces[namespace.index].settings.spillWeightMin != nil, let secondLevel else { return }
+        guard spaces[namespace.index].settings.spillWeightMin != nil, let secondLevel, secondLevel.mayHold(key, in: namespace) else {
+            return
+        }
         secondLevel.purge(.key(Array(key), namespace), soft: soft)
     }
 

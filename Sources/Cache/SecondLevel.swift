@@ -42,6 +42,8 @@ package enum SecondLevelPurge: Sendable {
 /// after a purge must not find what was stored before it, so calls take effect in their order. It may lose anything at any time,
 /// and must never invent: a value whose checksum is wrong is not found.
 package protocol SecondLevel: AnyObject {
+    /// False: it surely has nothing of this key. Cheap, and right for what was put or purged up to now.
+    func mayHold(_ key: UnsafeRawBufferPointer, in namespace: NamespaceID) -> Bool
     /// The values of these keys in the same order, nil where there is none.
     func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void)
     /// Stores a batch; `done` says whether it is on disk. Write-behind passes nil.

@@ -184,6 +184,7 @@ import Testing
             func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void) {
                 answer(keys.map { _ in nil })
             }
+            func mayHold(_ key: UnsafeRawBufferPointer, in namespace: NamespaceID) -> Bool { true }
             func put(_ records: [SecondLevelRecord], done: ((Bool) -> Void)?) { done?(false) }
             func purge(_ purge: SecondLevelPurge, soft: Bool) {
                 switch purge {

@@ -84,6 +84,8 @@ extension SQLiteSecondLevel {
             zip(question.keys, question.hashes).map { value(of: $0, $1, question.space, byHash[$1], at: now) }
         }
         forgetLanded()
+        settling?.isForReading = false
+        settleLedger()
         if !asked.isEmpty { planRead() }
         for (question, values) in zip(questions, answers) { question.answer(values) }
     }
@@ -144,7 +146,11 @@ extension SQLiteSecondLevel {
     private func warmed(_ result: Result<[FoundRow], DiskError>, _ hashes: [UInt64], of loop: LoopSide) {
         isWarming = false
         guard loop.current != nil else { return }
-        guard let rows = try? result.get() else { return best = [] }
+        guard let rows = try? result.get() else {
+            best = []
+            settling?.isForWarming = false
+            return settleLedger()
+        }
         // all up to the last row that came are done; what is not there any more is done too
         let reached = rows.last.flatMap { row in hashes.lastIndex(of: row.row.hash) }
         let isCut = rows.reduce(0) { $0 + $1.value.count } >= Limits.diskWarmBytes
@@ -157,6 +163,8 @@ extension SQLiteSecondLevel {
             }
             return judge(found, at: now).map { WarmEntry(namespace: namespace, key: found.key, value: $0) }
         }
+        settling?.isForWarming = false
+        settleLedger()
         if takeWarm?(entries) == true { warmOn() } else { best = [] }
     }
 }

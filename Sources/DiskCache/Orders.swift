@@ -201,8 +201,18 @@ extension SQLiteSecondLevel {
         counts.evicted += UInt64(outcome.evicted)
         counts.bytes = outcome.rowBytes
         counts.fileBytes = outcome.fileBytes
-        if let settled = outcome.settled { ledger.settle(settled) }
+        if let settled = outcome.settled {
+            // rows that are being read now may be from before the sweep
+            settling = Settling(sequence: settled, isForReading: reading != nil, isForWarming: isWarming)
+            settleLedger()
+        }
         isSweepOwed = outcome.isOwed
+    }
+
+    func settleLedger() {
+        guard let due = settling, !due.isForReading, !due.isForWarming else { return }
+        ledger.settle(due.sequence)
+        settling = nil
     }
 
     /// Rows that the disk does not take: of those that replace one, at least the old one must go.

@@ -65,6 +65,13 @@ package final class SQLiteSecondLevel: SecondLevel {
         case closed(until: UInt64?)
     }
 
+    /// A sweep that has been everywhere; its purges are forgotten when what was read meanwhile has been held to them.
+    struct Settling {
+        let sequence: UInt64
+        var isForReading: Bool
+        var isForWarming: Bool
+    }
+
     /// A batch on its way to the disk. Its records keep the bytes that the writer reads.
     struct Sent {
         var hashes: [(hash: UInt64, sequence: UInt64)] = []
@@ -108,6 +115,7 @@ package final class SQLiteSecondLevel: SecondLevel {
     var landedHashes: [(hash: UInt64, sequence: UInt64)] = []
     var isSendPlanned = false
     var isSweepOwed = false
+    var settling: Settling?
 
     var asked: [Question] = []
     var reading: [Question]?
@@ -193,7 +201,7 @@ package final class SQLiteSecondLevel: SecondLevel {
     private func forget() {
         fileNumber += 1
         for done in dones { done(false) }
-        landedHashes = []
+        (landedHashes, settling) = ([], nil)
         (dones, waiting, unsent, unsentPurges, unsentNamespaces, uses, best) = ([], [:], [], [], [], [:], [])
         (waitingBytes, waitingRemovals, isSweepOwed, isComplete) = (0, 0, false, false)
         (members, ledger, known, spaces) = (Membership(), PurgeLedger(), [], [])

@@ -65,6 +65,7 @@ let tests: [(String, [String])] = [
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
     ("SigV4", ["Base", "SigV4"]),
+    ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),

@@ -1,4 +1,5 @@
 internal import Base
+internal import Cache
 internal import Invoker
 
 /// All metrics in Prometheus' text format 0.0.4.
@@ -8,7 +9,13 @@ struct Exposition: @unchecked Sendable {
     /// Copies that nobody else has.
     private let versions: [(metrics: VersionMetrics, gauges: PoolGauges)]
 
-    init(_ invoker: Invoker) { versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) } }
+    private let namespaces: [(name: String, counters: CacheCounters)]
+
+    init(_ invoker: Invoker) {
+        versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
+        let cache = invoker.memo.cache
+        namespaces = cache.namespaces.map { (cache.settings(of: $0).name, cache.counters(of: $0)) }
+    }
 
     /// Upper bounds in seconds: OpenTelemetry's for FaaS durations, with finer ones below for starts by fork.
     private static let bounds: [(text: String, span: Span)] = [
@@ -33,6 +40,16 @@ struct Exposition: @unchecked Sendable {
                         write(histogram, row.name, labels + (extra.isEmpty ? "" : ",") + extra, to: out)
                     }
                 }
+            }
+        }
+        writeCache(to: out)
+    }
+
+    private func writeCache(to out: ByteBuffer) {
+        for row in CacheMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            for namespace in namespaces {
+                out.append("\(row.name){namespace=\"\(namespace.name)\"} \(Self.text(row.read(namespace.counters)))\n")
             }
         }
     }

@@ -74,6 +74,12 @@ package final class ByteBuffer {
         }
     }
 
+    /// Drops what is behind the first `count` bytes.
+    package func truncate(to count: Int) {
+        assert(count <= self.count)
+        end = start + count
+    }
+
     @inlinable
     package func append(_ bytes: UnsafeRawBufferPointer) {
         guard let from = bytes.baseAddress, bytes.count > 0 else { return }

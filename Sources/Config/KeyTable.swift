@@ -15,6 +15,8 @@ package struct ConfigKey: Sendable {
     package enum Value: Sendable {
         case text(default: String?)
         case number(ClosedRange<Int>, default: Int?)
+        /// From 0 to 1.
+        case share(default: Double)
         /// `[table]` of texts with names of the user's choice.
         case texts
     }
@@ -39,6 +41,7 @@ struct ConfigFile {
     private let lines: [Substring]
     private var texts: [String: String] = [:]
     private var numbers: [String: Int] = [:]
+    private var shares: [String: Double] = [:]
     private var tables: [String: [String: String]] = [:]
 
     init(_ text: String, name: String, keys: [ConfigKey]) throws(ConfigError) {
@@ -55,6 +58,9 @@ struct ConfigFile {
 
     func text(_ path: String) -> String? { texts[path] }
     func number(_ path: String) -> Int? { numbers[path] }
+    func share(_ path: String) -> Double? { shares[path] }
+
+    func has(_ path: String) -> Bool { texts[path] != nil || numbers[path] != nil || shares[path] != nil || tables[path] != nil }
 
     /// One of `choices`, the first of which is the default.
     func choice(_ path: String, _ choices: [String]) throws(ConfigError) -> String {
@@ -109,6 +115,10 @@ struct ConfigFile {
                     "\(key.path) = \(number) is impossible: it must be from \(bounds.lowerBound) to \(bounds.upperBound)\(unit(key))")
             }
             numbers[key.path] = number
+        case .share:
+            guard let number = value.double ?? value.int.map(Double.init) else { throw fail(key.path, "\(key.path) must be a number from 0 to 1") }
+            guard (0...1).contains(number) else { throw fail(key.path, "\(key.path) = \(number) is impossible: it must be from 0 to 1") }
+            shares[key.path] = number
         case .texts:
             guard let table = value.table else { throw fail(key.path, "\(key.path) must be a table: [\(key.path)]") }
             var texts: [String: String] = [:]

@@ -16,6 +16,12 @@ package enum Digest {
         return text.withUTF8 { sha256(UnsafeRawBufferPointer($0)) }
     }
 
+    /// Into 32 bytes of the caller's: nothing is allocated.
+    package static func sha256(_ bytes: UnsafeRawBufferPointer, into out: UnsafeMutablePointer<UInt8>) {
+        let status = EVP_Digest(bytes.baseAddress, bytes.count, out, nil, sha256Algorithm, nil)
+        precondition(status == 1, "OpenSSL cannot hash")
+    }
+
     private static func hash(_ bytes: UnsafeRawBufferPointer, _ algorithm: OpaquePointer?, _ count: Int) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: count) { out, length in
             let status = EVP_Digest(bytes.baseAddress, bytes.count, out.baseAddress, nil, algorithm, nil)

@@ -32,6 +32,12 @@ struct ConfigurationDocument: Decodable {
     var PackageType: String?
     /// Hearth's own: what `function.toml` can say and Lambda cannot.
     var HearthConcurrency: FunctionSettings.Concurrency?
+    /// What it keeps of results; replaces all that was said of it before.
+    var HearthCache: CacheDocument?
+}
+
+struct CacheDocument: Codable {
+    var memoize: FunctionSettings.Memoize?
 }
 
 struct UpdateCodeDocument: Decodable {

@@ -10,7 +10,7 @@ internal import UV
 /// cannot be sent as it stands is answered 502, and the function's log says why: a field left out in silence would be
 /// looked for for long.
 struct FunctionURLResponse {
-    let invocation: Invocation
+    let by: AnsweredBy
     let outcome: InvocationOutcome
     let connection: HTTPConnection
     let invoker: Invoker
@@ -44,8 +44,8 @@ struct FunctionURLResponse {
             let parts = try takeApart(payload)
             if let status = parts.status { return try send(status, parts) }
         } catch {
-            invoker.state(of: invocation.function).log.note(
-                "\(invocation.id) was answered 502: \(error.why)", invocation, epochMilliseconds: Loop.epochMilliseconds)
+            invoker.state(of: by.function).log.note(
+                "\(by.id) was answered 502: \(error.why)", by.id, version: by.version, epochMilliseconds: Loop.epochMilliseconds)
             return sendMalformed()
         }
         guard payload.first == UInt8(ascii: "\"") else { return sendPlain(payload, type: "application/json") }
@@ -104,7 +104,7 @@ struct FunctionURLResponse {
 
     private func sendPlain(_ body: UnsafeRawBufferPointer, type: StaticString) {
         connection.begin(200)
-        appendAnswerFields(invocation, outcome, to: connection.output)
+        appendAnswerFields(by, outcome, to: connection.output)
         connection.output.appendField("Content-Type", type)
         connection.end(body)
     }
@@ -112,7 +112,7 @@ struct FunctionURLResponse {
     private func sendMalformed() {
         let text: StaticString = "Internal Server Error"
         connection.begin(502)
-        appendAnswerFields(invocation, outcome, to: connection.output)
+        appendAnswerFields(by, outcome, to: connection.output)
         connection.output.append("Content-Type: text/plain; charset=utf-8\r\n")
         connection.end(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
@@ -126,7 +126,7 @@ struct FunctionURLResponse {
         try appendCookies(parts.cookies, to: fields)
         connection.begin(status)
         let out = connection.output
-        appendAnswerFields(invocation, outcome, to: out)
+        appendAnswerFields(by, outcome, to: out)
         out.append(fields.bytes)
         if !hasType, status != 204, status != 304 { out.append("Content-Type: application/json\r\n") }
         if status == 204 || status == 304 { connection.endWithoutBody() } else { connection.end(body.bytes) }

@@ -39,21 +39,65 @@ package final class FunctionURLService: HTTPService {
 
     private func invoke(_ function: FunctionEntry, _ request: HTTPRequest, rawPath: UnsafeRawBufferPointer) {
         let arrived = invoker.loop.now
-        let milliseconds = Loop.epochMilliseconds
         let id = invoker.makeRequestID()
+        guard let rule = invoker.memo.rule(of: function.front.version) else {
+            return run(makeMessage(function, request, rawPath, id), function, request, arrived, nil)
+        }
+        recall(rule, function, request, rawPath, id, arrived)
+    }
+
+    /// Answers from the store of results, or runs.
+    private func recall(
+        _ rule: MemoRule, _ function: FunctionEntry, _ request: HTTPRequest, _ rawPath: UnsafeRawBufferPointer, _ id: RequestID,
+        _ arrived: Moment
+    ) {
+        var message: InvocationMessage?
+        if rule.form.needsEvent { message = makeMessage(function, request, rawPath, id) }
+        guard RequestKey.isMemoized(request) else {
+            let ticket = invoker.memo.alone(rule, .bypass("method"))
+            return run(message ?? makeMessage(function, request, rawPath, id), function, request, arrived, ticket)
+        }
+        guard RequestKey.make(invoker.memo.key, rule, request, rawPath, event: message?.event) else {
+            let ticket = invoker.memo.alone(rule, .bypass("nothing-selected"))
+            return run(message ?? makeMessage(function, request, rawPath, id), function, request, arrived, ticket)
+        }
+        switch invoker.memo.lookup(rule, at: arrived) {
+        case .hit(let hit, let ticket):
+            FunctionURLAnswer(AnsweredBy(id, function, function.front), request.connection, invoker, scratch).send(hit.outcome)
+            guard let ticket else { return }
+            let invocation = Invocation(
+                function: function, resolution: function.front, message: message ?? makeMessage(function, request, rawPath, id),
+                arrived: arrived, client: NoClient())
+            invocation.ticket = ticket
+            invoker.invoke(invocation)
+        case .run(let ticket):
+            run(message ?? makeMessage(function, request, rawPath, id), function, request, arrived, ticket)
+        }
+    }
+
+    private func makeMessage(
+        _ function: FunctionEntry, _ request: HTTPRequest, _ rawPath: UnsafeRawBufferPointer, _ id: RequestID
+    ) -> InvocationMessage {
         // A trace goes on; none is begun here.
         trace.clear()
         if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
         let event = FunctionURLEvent(
             request: request, function: function.name, rawPath: rawPath, requestID: id, traceID: trace.bytes,
-            epochMilliseconds: milliseconds, port: port)
-        let message = makeMessage(
+            epochMilliseconds: Loop.epochMilliseconds, port: port)
+        let message = LambdaAPI.makeMessage(
             id, function, function.front, arnPrefix: arnPrefix, trace: trace.bytes,
             clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected, scratch: arn)
         event.write(to: message.frame)
+        return message
+    }
+
+    private func run(
+        _ message: InvocationMessage, _ function: FunctionEntry, _ request: HTTPRequest, _ arrived: Moment, _ ticket: MemoTicket?
+    ) {
         let client = FunctionURLClient(request.connection, invoker, scratch)
         let invocation = Invocation(
             function: function, resolution: function.front, message: message, arrived: arrived, client: client)
+        invocation.ticket = ticket
         client.invocation = invocation
         request.connection.pending = client
         invoker.invoke(invocation)
@@ -120,33 +164,50 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
         self.invocation = nil
         guard connection.isOpen else { return }
+        FunctionURLAnswer(AnsweredBy(invocation), connection, invoker, scratch).send(outcome)
+    }
+}
+
+/// How an outcome, just made or stored, goes out.
+private struct FunctionURLAnswer {
+    private let by: AnsweredBy
+    private let connection: HTTPConnection
+    private let invoker: Invoker
+    private let scratch: FunctionURLResponse.Scratch
+
+    init(_ by: AnsweredBy, _ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLResponse.Scratch) {
+        self.by = by
+        self.connection = connection
+        self.invoker = invoker
+        self.scratch = scratch
+    }
+
+    func send(_ outcome: InvocationOutcome) {
         switch outcome.kind {
         case .result:
-            FunctionURLResponse(
-                invocation: invocation, outcome: outcome, connection: connection, invoker: invoker, scratch: scratch
-            ).send()
+            FunctionURLResponse(by: by, outcome: outcome, connection: connection, invoker: invoker, scratch: scratch).send()
         case .functionError:
             // What went wrong stands in the function's log; the public is not told.
-            respond(502, "Internal Server Error", invocation, outcome)
+            respond(502, "Internal Server Error", outcome)
         case .refused(let refusal):
             switch refusal {
-            case .cannotStart: respond(502, "Internal Server Error", invocation, outcome)
-            case .stopping: respond(503, "Service Unavailable", invocation, outcome)
-            default: throttle(refusal, invocation, outcome)
+            case .cannotStart: respond(502, "Internal Server Error", outcome)
+            case .stopping: respond(503, "Service Unavailable", outcome)
+            default: throttle(refusal, outcome)
             }
         }
     }
 
-    private func respond(_ status: Int, _ text: StaticString, _ invocation: Invocation, _ outcome: InvocationOutcome) {
+    private func respond(_ status: Int, _ text: StaticString, _ outcome: InvocationOutcome) {
         connection.begin(status)
-        appendAnswerFields(invocation, outcome, to: connection.output)
+        appendAnswerFields(by, outcome, to: connection.output)
         connection.output.append("Content-Type: text/plain; charset=utf-8\r\n")
         connection.end(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    private func throttle(_ refusal: Refusal, _ invocation: Invocation, _ outcome: InvocationOutcome) {
+    private func throttle(_ refusal: Refusal, _ outcome: InvocationOutcome) {
         connection.begin(429)
-        appendAnswerFields(invocation, outcome, to: connection.output)
+        appendAnswerFields(by, outcome, to: connection.output)
         connection.output.append("Content-Type: application/json\r\nRetry-After: 1\r\n")
         var body = #"{"Reason":"\#(refusal.throttleReason ?? "")","Type":"User","message":"Rate Exceeded."}"#
         body.withUTF8 { connection.end(UnsafeRawBufferPointer($0)) }

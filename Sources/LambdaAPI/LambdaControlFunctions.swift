@@ -3,6 +3,7 @@ internal import Base
 internal import Catalog
 internal import Config
 internal import Foundation
+internal import HTTP
 
 /// Functions: create, read, update, delete, list; their code and configuration.
 extension LambdaControl {
@@ -71,10 +72,33 @@ extension LambdaControl {
             document.MemorySize.flatMap { Violation($0, at: "memorySize", within: 128...10_240) },
             document.EphemeralStorage.flatMap { Violation($0.Size, at: "ephemeralStorage.size", within: 512...10_240) },
         ].compactMap { $0 }
+        if let memoize = document.HearthCache?.memoize { violations += Self.violations(of: memoize) }
         guard violations.isEmpty else { throw .validation(violations) }
         guard document.Layers?.isEmpty != false else {
             throw .invalidParameter("Hearth has no layers yet: put their files into the package")
         }
+    }
+
+    /// As `function.toml` is judged; who calls the API by hand may say anything.
+    private static func violations(of memoize: FunctionSettings.Memoize) -> [Violation] {
+        var violations: [Violation] = []
+        do throws(EventForm.Unknown) { _ = try EventForm(memoize.key) } catch {
+            violations.append(Violation(memoize.key, at: "hearthCache.memoize.key", .pattern("raw|jcs|jmespath:.+")))
+        }
+        if !isToken(memoize.identity) {
+            violations.append(Violation(memoize.identity, at: "hearthCache.memoize.identity", .pattern("caller|none|HEADER")))
+        }
+        let audit = memoize.audit ?? 0
+        if !(0...1).contains(audit) { violations.append(Violation("\(audit)", at: "hearthCache.memoize.audit", .pattern("0 to 1"))) }
+        return violations
+            + [
+                Violation(memoize.ttl, at: "hearthCache.memoize.ttl", within: 0...31_536_000),
+                memoize.errors.flatMap { Violation($0, at: "hearthCache.memoize.errors", within: 0...3600) },
+                memoize.staleWhileRevalidate.flatMap {
+                    Violation($0, at: "hearthCache.memoize.staleWhileRevalidate", within: 0...31_536_000)
+                },
+                memoize.maxBytes.flatMap { Violation($0, at: "hearthCache.memoize.maxBytes", within: 1...6_291_556) },
+            ].compactMap { $0 }
     }
 
     private static let rolePattern = #"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"#
@@ -128,6 +152,7 @@ extension LambdaControl {
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
+        if let cache = document.HearthCache { settings.memoize = cache.memoize }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
     }
 

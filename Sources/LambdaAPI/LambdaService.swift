@@ -232,20 +232,52 @@ package final class LambdaService: HTTPService {
                     message: "Client context must be a valid Base64-encoded JSON object.")
             }
         }
-        let trace = ByteBuffer(capacity: 64)
-        if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
-        let message = makeMessage(
-            id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
-            eventBytes: event.count, scratch: arn)
-        message.frame.append(event)
         let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
+        var ticket: MemoTicket?
+        if let rule = invoker.memo.rule(of: resolution.version) {
+            switch recall(rule, event, context.bytes, wantsTail, arrived) {
+            case .hit(let hit, let task):
+                InvokeAnswer(AnsweredBy(id, function, resolution), request.connection).send(hit.outcome)
+                guard let task else { return }
+                let invocation = Invocation(
+                    function: function, resolution: resolution,
+                    message: makeMessage(request, id, function, resolution, context, event), arrived: arrived, client: NoClient())
+                invocation.ticket = task
+                return invoker.invoke(invocation)
+            case .run(let given): ticket = given
+            }
+        }
         let client = InvokeClient(request.connection, invoker)
         let invocation = Invocation(
-            function: function, resolution: resolution, message: message, arrived: arrived, wantsLogTail: wantsTail,
-            client: client)
+            function: function, resolution: resolution, message: makeMessage(request, id, function, resolution, context, event),
+            arrived: arrived, wantsLogTail: wantsTail, client: client)
+        invocation.ticket = ticket
         client.invocation = invocation
         request.connection.pending = client
         invoker.invoke(invocation)
+    }
+
+    /// Semantic 7.4.37: who asks for the log wants a run, which is neither answered from the store nor stored.
+    private func recall(
+        _ rule: MemoRule, _ event: UnsafeRawBufferPointer, _ context: UnsafeRawBufferPointer, _ wantsTail: Bool, _ now: Moment
+    ) -> MemoAnswer {
+        let memo = invoker.memo
+        if wantsTail { return .run(memo.alone(rule, .bypass("log-tail"))) }
+        guard memo.key.make(rule, event: event, context: context) else { return .run(memo.alone(rule, .bypass("nothing-selected"))) }
+        return memo.lookup(rule, at: now)
+    }
+
+    private func makeMessage(
+        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ context: ByteBuffer,
+        _ event: UnsafeRawBufferPointer
+    ) -> InvocationMessage {
+        let trace = ByteBuffer(capacity: 64)
+        if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
+        let message = LambdaAPI.makeMessage(
+            id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
+            eventBytes: event.count, scratch: arn)
+        message.frame.append(event)
+        return message
     }
 }
 
@@ -269,17 +301,32 @@ private final class InvokeClient: InvocationClient, PendingAnswer {
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
         self.invocation = nil
         guard connection.isOpen else { return }
+        InvokeAnswer(AnsweredBy(invocation), connection).send(outcome)
+    }
+}
+
+/// How an outcome, just made or stored, goes out.
+private struct InvokeAnswer {
+    private let by: AnsweredBy
+    private let connection: HTTPConnection
+
+    init(_ by: AnsweredBy, _ connection: HTTPConnection) {
+        self.by = by
+        self.connection = connection
+    }
+
+    func send(_ outcome: InvocationOutcome) {
         switch outcome.kind {
-        case .result: answer(invocation, outcome, isError: false)
-        case .functionError: answer(invocation, outcome, isError: true)
-        case .refused(let refusal): refuse(refusal, invocation)
+        case .result: answer(outcome, isError: false)
+        case .functionError: answer(outcome, isError: true)
+        case .refused(let refusal): refuse(refusal)
         }
     }
 
-    private func answer(_ invocation: Invocation, _ outcome: InvocationOutcome, isError: Bool) {
+    private func answer(_ outcome: InvocationOutcome, isError: Bool) {
         connection.begin(200)
         let out = connection.output
-        appendAnswerFields(invocation, outcome, to: out)
+        appendAnswerFields(by, outcome, to: out)
         if isError { out.append("X-Amz-Function-Error: Unhandled\r\n") }
         if let tail = outcome.logTail {
             out.append("X-Amz-Log-Result: ")
@@ -290,7 +337,7 @@ private final class InvokeClient: InvocationClient, PendingAnswer {
         connection.end(outcome.payload)
     }
 
-    private func refuse(_ refusal: Refusal, _ invocation: Invocation) {
+    private func refuse(_ refusal: Refusal) {
         var fault: LambdaFault
         switch refusal {
         case .cannotStart(let sentence):
@@ -301,6 +348,6 @@ private final class InvokeClient: InvocationClient, PendingAnswer {
             fault = .throttled
             fault.extra["Reason"] = refusal.throttleReason
         }
-        LambdaService.send(fault, invocation.id, on: connection, retryAfter: fault.status == 429)
+        LambdaService.send(fault, by.id, on: connection, retryAfter: fault.status == 429)
     }
 }

@@ -46,8 +46,9 @@ final class Server {
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
             isolation: isolation, cgroups: cgroups)
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
-        invoker = Invoker(
-            loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: Self.invokerSettings(config), seed: Self.randomSeed())
+        invoker = try Invoker(
+            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
+            settings: Self.invokerSettings(config), seed: Self.randomSeed())
         admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
         let control = LambdaControl(

@@ -9,7 +9,9 @@ import Testing
         let page = try String(
             contentsOf: root.appending(path: "Sources/hearth/hearth.docc/Specification.md"), encoding: .utf8)
         let told = page.split(separator: "\n").filter { $0.hasPrefix("| `hearth_") }.map(String.init)
-        let wanted = MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+        let wanted =
+            MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+            + CacheMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
         #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
     }
 }

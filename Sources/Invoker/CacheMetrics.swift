@@ -1,0 +1,30 @@
+package import Cache
+
+/// One metric of the shared cache: its label is the namespace. Metrics and documentation read this table.
+package struct CacheMetricRow: Sendable {
+    package let name: String
+    package let kind: MetricRow.Kind
+    package let help: String
+    package let read: @Sendable (CacheCounters) -> Double
+
+    private static func counter(_ name: String, _ help: String, _ read: @escaping @Sendable (CacheCounters) -> UInt64) -> CacheMetricRow {
+        CacheMetricRow(name: name, kind: .counter, help: help) { Double(read($0)) }
+    }
+
+    package static let table: [CacheMetricRow] = [
+        counter("hearth_cache_hits_total", "Lookups answered with a fresh entry.") { $0.hits },
+        counter("hearth_cache_misses_total", "Lookups that found nothing to answer with.") { $0.misses },
+        counter("hearth_cache_stale_total", "Lookups answered with an entry past its time.") { $0.stale },
+        counter("hearth_cache_coalesced_total", "Lookups that waited for another's fill.") { $0.coalesced },
+        counter("hearth_cache_bypassed_total", "Lookups of keys whose answers are not shared.") { $0.bypassed },
+        counter("hearth_cache_refreshes_total", "Fills begun in the background.") { $0.refreshes },
+        counter("hearth_cache_stored_total", "Entries stored, new ones and replacements.") { $0.stored },
+        counter("hearth_cache_refused_total", "Values that were not stored: too large, no room, purged meanwhile.") { $0.refused },
+        counter("hearth_cache_expired_total", "Entries removed because their time had passed.") { $0.expired },
+        counter("hearth_cache_evicted_total", "Entries removed for space.") { $0.evicted },
+        counter("hearth_cache_purged_total", "Entries removed by order.") { $0.purged },
+        counter("hearth_cache_corrupt_total", "Entries dropped because their checksum was wrong.") { $0.corrupt },
+        CacheMetricRow(name: "hearth_cache_entries", kind: .gauge, help: "Entries that a lookup could find.") { Double($0.entries) },
+        CacheMetricRow(name: "hearth_cache_bytes", kind: .gauge, help: "Bytes of keys, values and their overhead.") { Double($0.bytes) },
+    ]
+}

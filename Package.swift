@@ -78,6 +78,7 @@ let tests: [(String, [String])] = [
     ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
     ("DiskCache", ["Base", "Cache", "DiskCache"]),
+    ("Memo", ["TestSupport"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 

@@ -10,11 +10,13 @@ struct Exposition: @unchecked Sendable {
     private let versions: [(metrics: VersionMetrics, gauges: PoolGauges)]
 
     private let namespaces: [(name: String, counters: CacheCounters)]
+    private let secondLevel: SecondLevelCounters?
 
     init(_ invoker: Invoker) {
         versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
         let cache = invoker.memo.cache
         namespaces = cache.namespaces.map { (cache.settings(of: $0).name, cache.counters(of: $0)) }
+        secondLevel = cache.secondLevel?.counters
     }
 
     /// Upper bounds in seconds: OpenTelemetry's for FaaS durations, with finer ones below for starts by fork.
@@ -43,6 +45,7 @@ struct Exposition: @unchecked Sendable {
             }
         }
         writeCache(to: out)
+        writeSecondLevel(to: out)
     }
 
     private func writeCache(to out: ByteBuffer) {
@@ -51,6 +54,13 @@ struct Exposition: @unchecked Sendable {
             for namespace in namespaces {
                 out.append("\(row.name){namespace=\"\(namespace.name)\"} \(Self.text(row.read(namespace.counters)))\n")
             }
+        }
+    }
+
+    private func writeSecondLevel(to out: ByteBuffer) {
+        for row in SecondLevelMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            if let secondLevel { out.append("\(row.name) \(Self.text(row.read(secondLevel)))\n") }
         }
     }
 

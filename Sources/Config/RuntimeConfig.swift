@@ -48,6 +48,10 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var logBytes: Int
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
+    /// Bytes of the cache's second level on disk; 0: there is none.
+    package var cacheDisk = Limits.cacheDiskBytes
+    /// A result is acknowledged when it is on disk.
+    package var cacheWriteThrough = false
     package var isolation = Isolation.on
     /// Directories that sandboxes show beside the system's.
     package var sandboxShows: [String] = []
@@ -87,6 +91,12 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
+        ConfigKey(
+            "cache.disk", .number(0...1 << 44, default: Limits.cacheDiskBytes), unit: "bytes",
+            "What `cache.sqlite` in the data directory may take, where stored results survive a restart; 0: nothing, else 16 MiB at least."),
+        ConfigKey(
+            "cache.write", .text(default: "behind"),
+            "behind: results go to disk in batches, within 0.1 s; through: an invocation is answered when its stored result is on disk."),
         ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
@@ -137,6 +147,11 @@ package struct RuntimeConfig: Equatable, Sendable {
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
         cacheMemory = file.number("cache.memory") ?? cacheMemory
+        cacheDisk = file.number("cache.disk") ?? cacheDisk
+        guard cacheDisk == 0 || cacheDisk >= Limits.cacheDiskBytesMin else {
+            throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
+        }
+        cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
@@ -147,7 +162,7 @@ package struct RuntimeConfig: Equatable, Sendable {
             ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
-            ("sandbox.show", sandboxShows != other.sandboxShows),
+            ("sandbox.show", sandboxShows != other.sandboxShows), ("cache.disk", cacheDisk != other.cacheDisk),
         ].filter(\.1).map(\.0)
     }
 

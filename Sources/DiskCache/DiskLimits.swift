@@ -1,8 +1,6 @@
 package import Base
 
 extension Limits {
-    /// What the second level may take on disk, unless configured.
-    package static let cacheDiskBytes = 1 << 30
     /// Pages of the file: 16 KiB, as values of 1 KiB are most (performance reference, section 4).
     static let diskPageBytes = 16 * 1024
     /// One transaction holds at most this much; the rest waits for the next.
@@ -15,6 +13,8 @@ extension Limits {
     /// Keys in one hop to the thread that reads.
     static let diskReadsMax = 256
     static let diskReadBytesMax = 8 << 20
+    /// A warm start fills this part of the memory: 1/2. The rest is for what is asked for.
+    package static let diskWarmShare = 2
     /// One page of a warm start: little enough to be stored in one turn of the loop.
     static let diskWarmRows = 64
     static let diskWarmBytes = 128 << 10
@@ -32,6 +32,7 @@ extension Limits {
     static let diskSweepRows = 1024
     /// Rows among which those worth least are evicted.
     static let diskSampleRows = 256
-    /// A value that is on disk for sure is written no later than this after it was offered.
+    /// So many are written at once; fewer wait for more, this long.
+    package static let diskWriteCount = 128
     package static let diskWriteDelay = Span.milliseconds(100)
 }

@@ -28,6 +28,15 @@ extension SQLiteSecondLevel {
         planSend()
     }
 
+    package func saved(_ done: @escaping (Bool) -> Void) {
+        guard isOpen else { return post(Later { done(true) }.run) }
+        dones.append(done)
+        planSend()
+    }
+
+    /// More would wait in memory for long.
+    package var isBehind: Bool { waitingBytes > Limits.diskWaitingBytesMax / 2 }
+
     private func lose(_ count: Int, _ done: ((Bool) -> Void)?) {
         counts.lost += UInt64(count)
         if let done { post(Later { done(false) }.run) }
@@ -108,7 +117,7 @@ extension SQLiteSecondLevel {
     private func send() {
         isSendPlanned = false
         guard sent == nil, isOpen else { return }
-        let hasOrders = !unsent.isEmpty || !unsentPurges.isEmpty || !unsentNamespaces.isEmpty
+        let hasOrders = !unsent.isEmpty || !unsentPurges.isEmpty || !unsentNamespaces.isEmpty || !dones.isEmpty
         guard hasOrders || isSweepOwed && state == .open || uses.count > Limits.diskBatchEntriesMax else { return }
         let (batch, sent) = takeBatch(entriesMax: Limits.diskBatchEntriesMax, bytesMax: Limits.diskBatchBytesMax)
         self.sent = sent

@@ -1,24 +1,6 @@
 internal import Base
 package import Cache
 
-/// What has happened in the second level since the start, and what it holds.
-package struct DiskCounters: Equatable, Sendable {
-    package var hits: UInt64 = 0
-    package var misses: UInt64 = 0
-    package var stored: UInt64 = 0
-    /// Not stored: the disk could not take them.
-    package var lost: UInt64 = 0
-    package var evicted: UInt64 = 0
-    package var expired: UInt64 = 0
-    package var purged: UInt64 = 0
-    package var corrupt: UInt64 = 0
-    package var entries = 0
-    /// The sum of the entries, and what the file takes.
-    package var bytes = 0
-    package var fileBytes = 0
-    package var isPaused = false
-}
-
 /// The second level of the cache, in one SQLite file: it survives `kill -9`.
 ///
 ///     put ─▶ waiting ─ end of the turn ─▶ writer: one transaction ─▶ landed: `members` knows the hash
@@ -131,7 +113,7 @@ package final class SQLiteSecondLevel: SecondLevel {
     private(set) var fileNumber = 0
     private var isWarned = false
 
-    var counts = DiskCounters()
+    var counts = SecondLevelCounters()
 
     /// Opens `path` or makes it. A damaged or foreign file is set aside and told of in one message to `warn`; so is a disk that refuses.
     ///
@@ -322,7 +304,7 @@ package final class SQLiteSecondLevel: SecondLevel {
     }
 
     /// What it has counted, with what it holds now.
-    package var counters: DiskCounters {
+    package var counters: SecondLevelCounters {
         var counters = counts
         counters.entries = members.count
         return counters

@@ -67,6 +67,14 @@ package struct InvocationOutcome {
     /// The invocation's own log, when it was asked for.
     package var logTail: ByteBuffer?
     package var memo = MemoStatus.none
+
+    /// The same with its payload in another place.
+    func with(payload: UnsafeRawBufferPointer) -> InvocationOutcome {
+        var other = InvocationOutcome(kind: kind, payload: payload)
+        (other.queue, other.initTime, other.run, other.start) = (queue, initTime, run, start)
+        (other.logTail, other.memo) = (logTail, memo)
+        return other
+    }
 }
 
 /// Who brought an invocation and waits for its end.

@@ -55,6 +55,10 @@ package final class MemoTicket {
     let waiter: WaiterID
     let key: [UInt8]
     var role: Role
+    /// It leads, and what the second level has of its key is being read.
+    var isReading = false
+    /// Its client has gone meanwhile.
+    var isForsaken = false
     unowned let memo: Memo
 
     init(_ rule: MemoRule, _ waiter: WaiterID, _ key: [UInt8], _ role: Role, _ memo: Memo) {

@@ -12,6 +12,7 @@ import Testing
         let wanted =
             MetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
             + CacheMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
+            + SecondLevelMetricRow.table.map { "| `\($0.name)` | \($0.kind.rawValue) | \($0.help) |" }
         #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
     }
 }

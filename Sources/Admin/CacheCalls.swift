@@ -37,7 +37,8 @@ struct CacheCalls {
     private var stats: Report {
         .object([
             ("limit_bytes", .number(Double(cache.limitBytes))), ("used_bytes", .number(Double(cache.usedBytes))),
-            ("namespaces", .list(cache.namespaces.map { namespace($0) })), ("functions", .list(functions)), ("disk", disk),
+            ("namespaces", .list(cache.namespaces.map { namespace($0) })), ("functions", .list(functions)),
+            ("routes", .list(invoker.memo.routes.map { route($0) })), ("disk", disk),
         ])
     }
 
@@ -75,6 +76,13 @@ struct CacheCalls {
             return .object(
                 [("function", .text(function.name)), ("version", .text(function.front.executedVersion))] + MemoReport.members(rule))
         }
+    }
+
+    private func route(_ counts: RouteCounts) -> Report {
+        .object([
+            ("function", .text(counts.function)), ("route", .text(counts.path)), ("hits", .number(Double(counts.hits))),
+            ("misses", .number(Double(counts.misses))),
+        ])
     }
 
     // MARK: purge
@@ -115,16 +123,25 @@ struct CacheCalls {
             return tag
         }
         guard let name = order.function else {
-            fail("say what to purge: function, tag, key or namespace")
+            fail("say what to purge: function, route of a function, tag, key or namespace")
             return nil
         }
         guard let function = invoker.snapshot.function(named: name) else {
             fail("there is no function \(name): see hearth list", status: 404)
             return nil
         }
+        if let route = order.route {
+            guard function.allVersions.contains(where: { version in version.settings.routes?.contains { $0.path == route } == true }) else {
+                fail("function \(name) has no route \(route)", status: 404)
+                return nil
+            }
+            return MemoRule.routeTag(name, route)
+        }
         guard let qualifier = order.qualifier else { return Array("function:\(name)".utf8) }
-        guard let version = function.resolve(qualifier: qualifier)?.version, let rule = invoker.memo.rule(of: version) else {
-            fail("function \(name) has no memoized version \(qualifier)", status: 404)
+        guard let version = function.resolve(qualifier: qualifier)?.version, let plan = invoker.memo.plan(of: version),
+            let rule = plan.rule ?? plan.routes.first?.rule
+        else {
+            fail("function \(name) has no version \(qualifier) with results to purge", status: 404)
             return nil
         }
         return rule.versionTag
@@ -135,7 +152,9 @@ struct CacheCalls {
     private func explain(_ order: CacheOrder, _ body: UnsafeRawBufferPointer) {
         let now = invoker.loop.now
         if let name = order.function {
-            guard let function = invoker.snapshot.function(named: name) else { return fail("there is no function \(name): see hearth list", status: 404) }
+            guard let function = invoker.snapshot.function(named: name) else {
+                return fail("there is no function \(name): see hearth list", status: 404)
+            }
             let resolution = order.qualifier == nil ? function.front : function.resolve(qualifier: order.qualifier)
             guard let resolution else { return fail("function \(name) has no version or alias \(order.qualifier ?? "")", status: 404) }
             guard let rule = invoker.memo.rule(of: resolution.version) else {
@@ -156,14 +175,15 @@ struct CacheCalls {
         guard let key = order.key else { return fail("say which: key, or function and event") }
         key.withUnsafeBytes { key in
             let all = invoker.memo.namespaces.map { cache.explain(key, in: $0, at: now) }
-            guard let found = all.first(where: { $0.state != .absent || $0.flights > 0 || $0.departure != nil }) ?? all.first else { return }
+            let known = all.first { $0.state != .absent || $0.flights > 0 || $0.departure != nil }
+            guard let found = known ?? all.first else { return }
             Report.send(MemoReport.explanation(key, found, []), on: connection)
         }
     }
 
     // MARK: resize
 
-    /// To more at once; to less by evicting what is worth least, a little at a time (7.3.33). Until the next start: runtime.toml has the last word.
+    /// To more at once; to less by evicting what is worth least, a little at a time (7.3.33). At the next start runtime.toml has its say.
     private func resize(_ order: CacheOrder) {
         guard let bytes = order.bytes, bytes >= 1 << 20 else { return fail("bytes is missing or below 1048576: say how much the cache may take") }
         do throws(CacheError) { try cache.resize(limitBytes: bytes) } catch { return fail("\(error)", status: 409) }
@@ -180,9 +200,10 @@ extension Cache {
     fileprivate func purge(tag: [UInt8], soft: Bool, at now: Moment) { tag.withUnsafeBytes { purge(tag: $0, soft: soft, at: now) } }
 }
 
-/// The body of these calls: `{"function": "hello", "qualifier": "live", "event": {…}, "key": "…", "tag": "…", "soft": true, "bytes": 1048576}`.
+/// The body of these calls: `{"function": "hello", "qualifier": "live", "event": {…}}`, `{"tag": "…", "soft": true}` and so on.
 private struct CacheOrder {
     var function: String?
+    var route: String?
     var qualifier: String?
     var namespace: String?
     var key: [UInt8]?
@@ -198,6 +219,7 @@ private struct CacheOrder {
             let text = member.value.kind == .string ? JSONText.decode(raw) : nil
             switch member.name.string(body) {
             case "function": function = text.map { String(decoding: $0, as: UTF8.self) }
+            case "route": route = text.map { String(decoding: $0, as: UTF8.self) }
             case "qualifier": qualifier = text.map { String(decoding: $0, as: UTF8.self) }
             case "namespace": namespace = text.map { String(decoding: $0, as: UTF8.self) }
             case "key": key = text

@@ -9,11 +9,13 @@ struct Exposition: @unchecked Sendable {
     /// Copies that nobody else has.
     private let versions: [(metrics: VersionMetrics, gauges: PoolGauges)]
 
+    private let routes: [(function: String, path: String, values: [UInt64])]
     private let namespaces: [(name: String, counters: CacheCounters)]
     private let secondLevel: SecondLevelCounters?
 
     init(_ invoker: Invoker) {
         versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
+        routes = invoker.memo.routes.map { counts in (counts.function, counts.path, RouteMetricRow.table.map { $0.read(counts) }) }
         let cache = invoker.memo.cache
         namespaces = cache.namespaces.map { (cache.settings(of: $0).name, cache.counters(of: $0)) }
         secondLevel = cache.secondLevel?.counters
@@ -46,6 +48,7 @@ struct Exposition: @unchecked Sendable {
         }
         writeCache(to: out)
         writeSecondLevel(to: out)
+        writeRoutes(to: out)
     }
 
     private func writeCache(to out: ByteBuffer) {
@@ -61,6 +64,14 @@ struct Exposition: @unchecked Sendable {
         for row in SecondLevelMetricRow.table {
             out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
             if let secondLevel { out.append("\(row.name) \(Self.text(row.read(secondLevel)))\n") }
+        }
+    }
+
+    private func writeRoutes(to out: ByteBuffer) {
+        for (index, row) in RouteMetricRow.table.enumerated() {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) counter\n")
+            // A path's pattern holds nothing that a label would have to escape.
+            for route in routes { out.append("\(row.name){function=\"\(route.function)\",route=\"\(route.path)\"} \(route.values[index])\n") }
         }
     }
 

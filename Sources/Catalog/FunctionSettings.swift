@@ -19,6 +19,31 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     package var snapStart: Bool?
     /// `[memoize]` of function.toml; nil: every invocation runs.
     package var memoize: Memoize?
+    /// `[[route]]` of function.toml, in their order; nil: none.
+    package var routes: [Route]?
+
+    /// How the responses to some of a function URL's requests are cached, in the manner of API Gateway.
+    package struct Route: Codable, Equatable, Sendable {
+        package var path: String
+        package var methods: [String]
+        /// Seconds, 0 to 3600; 0: not cached.
+        package var ttl: Int
+        /// What of a request makes two of them equal: path, path.NAME, query, query.NAME, header.NAME.
+        package var key: [String]
+        /// `caller`: what is answered to one is not answered to another; `none`: to all.
+        package var identity: String
+        /// What becomes of `Cache-Control: max-age=0` from somebody who has not signed: fail, ignore_with_warning, ignore.
+        package var unauthorized: String
+
+        package init(path: String, methods: [String], ttl: Int, key: [String], identity: String, unauthorized: String) {
+            self.path = path
+            self.methods = methods
+            self.ttl = ttl
+            self.key = key
+            self.identity = identity
+            self.unauthorized = unauthorized
+        }
+    }
 
     /// How results are kept to answer equal invocations.
     package struct Memoize: Codable, Equatable, Sendable {

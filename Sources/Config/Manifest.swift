@@ -27,6 +27,18 @@ package struct Manifest: Equatable, Sendable {
     package var snapStart: Bool
     package var memoize: Memoize?
 
+    package var routes: [Route]
+
+    /// One `[[route]]`
+    package struct Route: Equatable, Sendable {
+        package var path: String
+        package var methods: [String]
+        package var ttl: Int
+        package var key: [String]
+        package var identity: String
+        package var unauthorized: String
+    }
+
     /// `[memoize]`
     package struct Memoize: Equatable, Sendable {
         package var ttl: Int
@@ -101,6 +113,20 @@ package struct Manifest: Equatable, Sendable {
         ConfigKey(
             "memoize.audit", .share(default: 0),
             "Share of the answers from store that are run again and compared; a difference switches memoization off."),
+        ConfigKey(
+            "route.path", .text(default: nil),
+            "Paths behind the function's name whose responses are cached: /items, /items/{id}, /items/*. The first route that fits counts."),
+        ConfigKey("route.methods", .list(default: ["GET"]), "Methods that are cached; of others than GET and HEAD the body is part of the key."),
+        ConfigKey("route.ttl", .number(0...3600, default: 300), unit: "seconds", "How long a response with a status of 2xx is good; 0: none is cached."),
+        ConfigKey(
+            "route.key", .list(default: ["path", "query"]),
+            "What makes requests equal: path, path.NAME of a {NAME}, query, query.NAME, header.NAME."),
+        ConfigKey(
+            "route.identity", .text(default: "caller"),
+            "caller: who sends another Authorization or Cookie gets another response; none: all share it."),
+        ConfigKey(
+            "route.unauthorized", .text(default: "ignore_with_warning"),
+            "Cache-Control: max-age=0 that is not signed with the node's credentials: fail (403), ignore_with_warning or ignore."),
     ]
 
     /// Names that belong to the runtime (AWS Lambda developer guide, "Defined runtime environment variables").
@@ -154,6 +180,11 @@ package struct Manifest: Equatable, Sendable {
         snapStart = try file.choice("snap_start", ["off", "on"]) == "on"
         isOffline = try file.choice("network", ["host", "none"]) == "none"
         memoize = try Self.memoize(file)
+        if let given = Self.keys.first(where: { $0.path.hasPrefix("route.") && file.has($0.path) }) {
+            throw file.fail(given.path, "[route] must be written [[route]]: there may be several")
+        }
+        routes = []
+        for element in file.elements("route") { routes.append(try Self.route(element)) }
         try check(file)
     }
 
@@ -173,6 +204,27 @@ package struct Manifest: Equatable, Sendable {
             ttl: ttl, key: key, identity: identity, errors: file.number("memoize.errors"),
             staleWhileRevalidate: file.number("memoize.stale_while_revalidate"), maxBytes: file.number("memoize.max_bytes"),
             audit: file.share("memoize.audit"))
+    }
+
+    private static func route(_ file: ConfigFile) throws(ConfigError) -> Route {
+        guard let path = file.text("route.path") else {
+            throw file.fail("route.path", "route.path is missing: write for example path = \"/items/*\"")
+        }
+        let route = Route(
+            path: path, methods: file.list("route.methods") ?? ["GET"], ttl: file.number("route.ttl") ?? 300,
+            key: file.list("route.key") ?? ["path", "query"], identity: try file.choice("route.identity", ["caller", "none"]),
+            unauthorized: try file.choice("route.unauthorized", ["ignore_with_warning", "fail", "ignore"]))
+        let pattern: RoutePattern
+        do throws(RoutePattern.Fault) { pattern = try RoutePattern(path) } catch {
+            throw file.fail("route.path", "route.path = \"\(path)\" \(error)")
+        }
+        for part in route.key {
+            do throws(RoutePattern.Fault) { _ = try RouteKeyPart(part, of: pattern) } catch { throw file.fail("route.key", "route.key \(error)") }
+        }
+        guard !route.methods.isEmpty, route.methods.allSatisfy({ isToken($0) && $0 == $0.uppercased() }) else {
+            throw file.fail("route.methods", "route.methods must be methods in capitals: [\"GET\"]")
+        }
+        return route
     }
 
     private func check(_ file: ConfigFile) throws(ConfigError) {

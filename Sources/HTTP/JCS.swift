@@ -266,11 +266,12 @@ private struct CanonicalWalk {
     private mutating func number() -> Bool {
         let start = at
         var isPlain = true
-        while at < end {
-            let byte = base[at]
-            if byte == UInt8(ascii: ".") || byte | 0x20 == UInt8(ascii: "e") || byte == UInt8(ascii: "+") { isPlain = false }
-            guard byte &- 0x30 < 10 || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "+") || byte == UInt8(ascii: ".") || byte | 0x20 == UInt8(ascii: "e")
-            else { break }
+        scan: while at < end {
+            switch base[at] {
+            case 0x30...0x39, UInt8(ascii: "-"): break
+            case UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "+"): isPlain = false
+            default: break scan
+            }
             at &+= 1
         }
         let text = UnsafeRawBufferPointer(start: base + start, count: at - start)

@@ -58,3 +58,16 @@ package struct SecondLevelMetricRow: Sendable {
         .init("hearth_cache_disk_paused", .gauge, "1 while the disk takes nothing.") { $0.isPaused ? 1 : 0 },
     ]
 }
+
+/// One metric of a cached route: its labels are the function and the route's path.
+package struct RouteMetricRow: Sendable {
+    package let name: String
+    package let help: String
+    package let read: @Sendable (RouteCounts) -> UInt64
+
+    /// All are counters; the names of API Gateway's are CacheHitCount and CacheMissCount (7.3.32).
+    package static let table: [RouteMetricRow] = [
+        RouteMetricRow(name: "hearth_route_cache_hits_total", help: "Requests of a route answered without a run of their own.") { $0.hits },
+        RouteMetricRow(name: "hearth_route_cache_misses_total", help: "Requests of a route for which its function ran.") { $0.misses },
+    ]
+}

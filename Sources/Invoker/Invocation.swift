@@ -67,14 +67,8 @@ package struct InvocationOutcome {
     /// The invocation's own log, when it was asked for.
     package var logTail: ByteBuffer?
     package var memo = MemoStatus.none
-
-    /// The same with its payload in another place.
-    func with(payload: UnsafeRawBufferPointer) -> InvocationOutcome {
-        var other = InvocationOutcome(kind: kind, payload: payload)
-        (other.queue, other.initTime, other.run, other.start) = (queue, initTime, run, start)
-        (other.logTail, other.memo) = (logTail, memo)
-        return other
-    }
+    /// `payload` is in the form in which the door stores results (`ResultForm`).
+    package var isRendered = false
 }
 
 /// Who brought an invocation and waits for its end.

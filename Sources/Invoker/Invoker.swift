@@ -181,7 +181,7 @@ package final class Invoker {
         if let known = metrics[function]?[label] { return known }
         let made = VersionMetrics(function: function, version: label)
         metrics[function, default: [:]][label] = made
-        memo.rule(of: version)?.metrics = made
+        memo.plan(of: version)?.count(into: made)
         return made
     }
 

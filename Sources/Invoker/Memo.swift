@@ -21,13 +21,16 @@ internal import UV
 package final class Memo {
     package let cache: Cache
     package let namespace: NamespaceID
+    package let routeNamespace: NamespaceID
     /// All that hold results.
-    package var namespaces: [NamespaceID] { [namespace] }
+    package var namespaces: [NamespaceID] { [namespace, routeNamespace] }
     package let key = MemoKey()
     /// Set by the invoker, which owns this.
     unowned var invoker: Invoker!
     /// By the version's row: an index, not a dictionary, because every memoized hit passes here.
-    private var rules: [MemoRule?] = []
+    private var plans: [MemoPlan?] = []
+    /// By function and path: counts outlive versions.
+    private var routeCounts: [String: [String: RouteCounts]] = [:]
     private var waiting: [UInt64: Invocation] = [:]
     private var waiters: UInt64 = 0
     private let value = ByteBuffer()
@@ -44,6 +47,8 @@ package final class Memo {
         settings.negativeTTL = Limits.memoErrorsMax
         if cache.secondLevel != nil { settings.spillWeightMin = Limits.memoDiskWeightMin }
         namespace = try cache.addNamespace(settings)
+        settings.name = "route"
+        routeNamespace = try cache.addNamespace(settings)
     }
 
     private static let jitter = 0.05
@@ -51,47 +56,78 @@ package final class Memo {
     // MARK: Rules
 
     /// How this version's results are kept; nil: they are not.
-    @inline(__always) package func rule(of version: VersionEntry) -> MemoRule? {
+    @inline(__always) package func plan(of version: VersionEntry) -> MemoPlan? {
         let row = Int(version.rowID)
-        return row < rules.count ? rules[row] : nil
+        return row < plans.count ? plans[row] : nil
+    }
+
+    @inline(__always) package func rule(of version: VersionEntry) -> MemoRule? { plan(of: version)?.rule }
+
+    /// Counts of all routes that a function has or had, in order.
+    package var routes: [RouteCounts] {
+        routeCounts.sorted { $0.key < $1.key }.flatMap { $0.value.values.sorted { $0.path < $1.path } }
     }
 
     /// Takes over a function's new state.
     func adopt(_ old: FunctionEntry?, _ new: FunctionEntry?) {
         for version in new?.allVersions ?? [] {
-            guard let settings = version.settings.memoize, let new else { continue }
+            guard version.settings.memoize != nil || version.settings.routes != nil, let new else { continue }
             let row = Int(version.rowID)
-            if row >= rules.count { rules += Array(repeating: nil, count: row + 1 - rules.count) }
+            if row >= plans.count { plans += Array(repeating: nil, count: row + 1 - plans.count) }
             // A row's code and settings never change; its number, and with that its counts, may.
-            if let known = rules[row], known.version.number == version.number { continue }
-            let rule = MemoRule(function: new.name, version: version, settings, in: namespace)
-            rule.isOff = impure[new.name]?.contains(rule.scope) == true
-            rules[row] = rule
+            if let known = plans[row], known.version.number == version.number { continue }
+            plans[row] = plan(new.name, version)
         }
         let rows = Set((new?.allVersions ?? []).map(\.rowID))
-        for version in old?.allVersions ?? [] where !rows.contains(version.rowID) && Int(version.rowID) < rules.count {
-            rules[Int(version.rowID)] = nil
+        for version in old?.allVersions ?? [] where !rows.contains(version.rowID) && Int(version.rowID) < plans.count {
+            plans[Int(version.rowID)] = nil
         }
-        if new == nil, let old { impure[old.name] = nil }
+        if new == nil, let old {
+            impure[old.name] = nil
+            routeCounts[old.name] = nil
+        }
     }
+
+    private func plan(_ function: String, _ version: VersionEntry) -> MemoPlan {
+        let rule = version.settings.memoize.map { MemoRule(function: function, version: version, $0, in: namespace) }
+        if let rule { rule.isOff = impure[function]?.contains(rule.scope) == true }
+        let routes = (version.settings.routes ?? []).compactMap { route in
+            RouteRule(function, version, route, in: routeNamespace, counts: counts(function, route.path))
+        }
+        return MemoPlan(version: version, rule: rule, routes: routes)
+    }
+
+    private func counts(_ function: String, _ path: String) -> RouteCounts {
+        if let known = routeCounts[function]?[path] { return known }
+        let made = RouteCounts(function: function, path: path)
+        routeCounts[function, default: [:]][path] = made
+        return made
+    }
+
+    /// Removes the entry of the key that was just made: its lookup runs (7.3.29).
+    package func forgetKey(_ rule: MemoRule, at now: Moment) { cache.remove(key.bytes, in: rule.namespace, at: now) }
 
     // MARK: The walk
 
-    /// Looks up the key that was just made with `key`.
-    package func lookup(_ rule: MemoRule, at now: Moment) -> MemoAnswer {
+    /// Looks up the key that was just made with `key`. `form`: of the door, for what is stored.
+    package func lookup(_ rule: MemoRule, form: (any ResultForm)?, at now: Moment) -> MemoAnswer {
         if rule.isOff { return .run(alone(rule, .bypass("impure"))) }
         waiters &+= 1
         let waiter = WaiterID(waiters)
         switch cache.fetch(key.bytes, in: rule.namespace, waiter: waiter, at: now) {
         case .hit(let hit, refresh: let flight):
-            counts(of: rule).memoized &+= 1
+            count(rule)
             let found = describe(hit, at: now)
-            if let flight { return .hit(found, ticket(rule, waiter, .refresh(flight))) }
+            if let flight { return .hit(found, ticket(rule, waiter, form, .refresh(flight))) }
             guard rule.auditShare > 0, !rule.isAuditing, chance(rule.auditShare) else { return .hit(found, nil) }
             rule.isAuditing = true
-            return .hit(found, ticket(rule, waiter, .audit(cache.pin(hit))))
-        case .lead(let flight, stale: _): return .run(ticket(rule, waiter, .lead(flight)))
-        case .follow(let flight): return .run(ticket(rule, waiter, .follow(flight)))
+            return .hit(found, ticket(rule, waiter, form, .audit(cache.pin(hit))))
+        case .lead(let flight, stale: _):
+            if let counts = rule.counts { counts.misses &+= 1 }
+            return .run(ticket(rule, waiter, form, .lead(flight)))
+        case .follow(let flight):
+            if let counts = rule.counts { counts.hits &+= 1 }
+            return .run(ticket(rule, waiter, form, .follow(flight)))
         case .refuse: return .run(alone(rule, .bypass("too-many-fills")))
         }
     }
@@ -101,13 +137,20 @@ package final class Memo {
         rule.metrics ?? invoker.metrics(function: rule.function, version: rule.version)
     }
 
-    /// A ticket for an invocation that has no key, or must not be answered from the store.
-    package func alone(_ rule: MemoRule, _ status: MemoStatus) -> MemoTicket {
-        MemoTicket(rule, WaiterID(0), [], .alone(status), self)
+    @inline(__always) private func count(_ rule: MemoRule) {
+        counts(of: rule).memoized &+= 1
+        if let counts = rule.counts { counts.hits &+= 1 }
     }
 
-    private func ticket(_ rule: MemoRule, _ waiter: WaiterID, _ role: MemoTicket.Role) -> MemoTicket {
-        MemoTicket(rule, waiter, Array(key.bytes), role, self)
+    /// A ticket for an invocation that has no key, or must not be answered from the store.
+    package func alone(_ rule: MemoRule, _ status: MemoStatus) -> MemoTicket {
+        MemoTicket(rule, WaiterID(0), [], nil, .alone(status), self)
+    }
+
+    private func ticket(
+        _ rule: MemoRule, _ waiter: WaiterID, _ form: (any ResultForm)?, _ role: MemoTicket.Role
+    ) -> MemoTicket {
+        MemoTicket(rule, waiter, Array(key.bytes), form, role, self)
     }
 
     private func describe(_ hit: Hit, at now: Moment) -> MemoHit {
@@ -116,7 +159,7 @@ package final class Memo {
         let seconds = Int64(left.nanoseconds / 1_000_000_000)
         let status = MemoStatus.hit(
             age: hit.age(at: now), ttl: isStale ? -seconds : seconds, saved: StoredResult.run(hit.value), isStale: isStale)
-        return MemoHit(payload: StoredResult.payload(hit.value), isError: StoredResult.isError(hit.value), status: status)
+        return StoredResult.hit(hit.value, status)
     }
 
     /// Takes in an invocation with a ticket.
@@ -157,9 +200,8 @@ package final class Memo {
             var ttl: Int64 = 0
             if case .ttl(let span) = stored.policy.lifetime { ttl = Int64(span.seconds) }
             let status = MemoStatus.hit(age: stored.policy.age, ttl: ttl, saved: StoredResult.run(value), isStale: false)
-            let hit = MemoHit(payload: StoredResult.payload(value), isError: StoredResult.isError(value), status: status)
-            let outcome = hit.outcome
-            counts(of: ticket.rule).memoized &+= 1
+            let outcome = StoredResult.hit(value, status).outcome
+            count(ticket.rule)
             if !ticket.isForsaken { invocation.answer(outcome) }
             deliver(actions, outcome)
         }
@@ -196,7 +238,11 @@ package final class Memo {
             return conclude(invocation, outcome, isStored: true, actions)
         }
         below.put([record]) { [self] _ in
-            conclude(invocation, outcome.with(payload: StoredResult.payload(record.value)), isStored: true, actions)
+            // the worker's bytes are gone by now: the stored ones say the same
+            var stored = StoredResult.hit(record.value, .none).outcome
+            (stored.queue, stored.initTime, stored.run) = (outcome.queue, outcome.initTime, outcome.run)
+            (stored.start, stored.logTail) = (outcome.start, outcome.logTail)
+            conclude(invocation, stored, isStored: true, actions)
         }
     }
 
@@ -216,7 +262,10 @@ package final class Memo {
             }
             var isError = false
             if case .functionError = outcome.kind { isError = true }
-            StoredResult.write(outcome.payload, isError: isError, run: outcome.run, to: value)
+            guard StoredResult.write(outcome.payload, isError: isError, run: outcome.run, form: ticket.form, to: value) else {
+                cache.release(flight, rememberFor: nil, at: now, into: &actions)
+                return nil
+            }
             withTags(ticket.rule.tags + extra) {
                 cache.head(flight, policy: policy, tags: $0, expected: value.count, at: now, into: &actions)
             }
@@ -346,13 +395,15 @@ package final class Memo {
         // A timeout, a crash or a refusal says nothing of the function's purity.
         case .functionError, .refused: return
         }
-        let payload = StoredResult.payload(pinned.value)
         counts(of: rule).memoAudits &+= 1
-        if isError == StoredResult.isError(pinned.value), payload.elementsEqual(outcome.payload) { return }
+        let isWritten = StoredResult.write(outcome.payload, isError: isError, run: outcome.run, form: ticket.form, to: value)
+        defer { value.clear() }
+        // All but the time that the run took.
+        if isWritten, value.bytes.dropFirst(4).elementsEqual(pinned.value.dropFirst(4)) { return }
         guard !rule.isOff else { return }
         counts(of: rule).memoImpure &+= 1
         impure[rule.function, default: []].insert(rule.scope)
-        for other in rules where other?.scope == rule.scope { other?.isOff = true }
+        for plan in plans where plan?.rule?.scope == rule.scope { plan?.rule?.isOff = true }
         rule.versionTag.withUnsafeBytes { cache.purge(tag: $0, soft: false, at: invoker.loop.now) }
         let version = invocation.resolution.executedVersion
         invoker.state(of: invocation.function).log.note(

@@ -1,6 +1,6 @@
 package import Base
 internal import Cache
-internal import Catalog
+package import Catalog
 internal import Crypto
 package import HTTP
 
@@ -21,18 +21,32 @@ package enum MemoIdentity: Equatable, Sendable {
             default: .header(Array(text.lowercased().utf8))
             }
     }
+
+    /// Names in lower case.
+    var headers: [[UInt8]] {
+        switch self {
+        case .none: []
+        case .caller: [Array("authorization".utf8), Array("cookie".utf8)]
+        case .header(let name): [name]
+        }
+    }
 }
 
-/// How one version's results are kept: its settings, made ready for the hit path.
+/// How results of one version, or of one of its routes, are kept: its settings, made ready for the hit path.
 ///
 /// Thread rule: the loop's thread.
 package final class MemoRule {
+    /// What the keeping is for: it decides which answers are kept.
+    enum Purpose: UInt8 { case memo = 1, route = 2 }
+
     package let function: String
+    package let version: VersionEntry
     package let form: EventForm
     package let identity: MemoIdentity
     /// As they are written in the manifest.
     package let keyText: String
     package let identityText: String
+    let purpose: Purpose
     let namespace: NamespaceID
     /// Zero: only answers that say so themselves are kept.
     package let ttl: Span
@@ -40,6 +54,8 @@ package final class MemoRule {
     let errors: Span?
     let bytesMax: Int
     let auditShare: Double
+    /// Request headers that are part of the key, in lower case: an answer may vary with them.
+    let coveredHeaders: [[UInt8]]
     /// Of all that can change a result beside the event and its caller: 32 bytes.
     let scope: [UInt8]
     /// `NAME/SCOPE/` with 16 digits of the scope.
@@ -47,15 +63,19 @@ package final class MemoRule {
     let tags: [[UInt8]]
     /// Set by the invoker when it begins to count for this version.
     package internal(set) var metrics: VersionMetrics?
-    let version: VersionEntry
+    /// Of a route.
+    let counts: RouteCounts?
     /// An audit has found that equal events do not give equal results.
     package internal(set) var isOff = false
     var isAuditing = false
 
+    /// `[memoize]`
     init(function: String, version: VersionEntry, _ settings: FunctionSettings.Memoize, in namespace: NamespaceID) {
         self.function = function
-        self.namespace = namespace
         self.version = version
+        self.namespace = namespace
+        purpose = .memo
+        counts = nil
         // Bad forms are refused before a version has them; an older Hearth's are taken literally.
         form = (try? EventForm(settings.key)) ?? .raw
         identity = MemoIdentity(settings.identity)
@@ -66,25 +86,68 @@ package final class MemoRule {
         errors = settings.errors.map { .seconds(UInt64(max(0, $0))) }
         bytesMax = settings.maxBytes ?? Int.max
         auditShare = settings.audit ?? 0
-        scope = Self.scope(function, version, settings.key, settings.identity)
-        let shown = "\(function)/\(hex(Array(scope.prefix(8))))"
-        keyPrefix = Array("\(shown)/".utf8)
-        tags = [Array("function:\(function)".utf8), Array("version:\(shown)".utf8)]
+        coveredHeaders = identity.headers
+        let scope = MemoScope(function, version, [settings.key, settings.identity])
+        self.scope = scope.digest
+        keyPrefix = scope.keyPrefix
+        tags = scope.tags
+    }
+
+    /// `[[route]]`
+    init(
+        function: String, version: VersionEntry, _ route: FunctionSettings.Route, headers: [[UInt8]], in namespace: NamespaceID,
+        counts: RouteCounts
+    ) {
+        self.function = function
+        self.version = version
+        self.namespace = namespace
+        self.counts = counts
+        purpose = .route
+        form = .raw
+        identity = MemoIdentity(route.identity)
+        keyText = route.key.joined(separator: ",")
+        identityText = route.identity
+        ttl = .seconds(UInt64(max(0, route.ttl)))
+        staleWhileRevalidate = .zero
+        errors = nil
+        bytesMax = Int.max
+        auditShare = 0
+        coveredHeaders = headers + identity.headers
+        let scope = MemoScope(function, version, ["route", route.path, route.identity] + route.methods + ["/"] + route.key)
+        self.scope = scope.digest
+        keyPrefix = scope.keyPrefix
+        tags = scope.tags + [Self.routeTag(function, route.path)]
     }
 
     /// The tag of all results of this version, and of others with the same code and configuration.
     package var versionTag: [UInt8] { tags[1] }
 
-    /// Function, code and the configuration that can change a result (semantic 7.4.36). Lengths stand before all parts, so that no two
-    /// configurations are written alike.
-    private static func scope(_ function: String, _ version: VersionEntry, _ key: String, _ identity: String) -> [UInt8] {
+    package static func routeTag(_ function: String, _ path: String) -> [UInt8] { Array("route:\(function)\(path)".utf8) }
+}
+
+/// What a key belongs to: function, code and the configuration that can change a result (semantic 7.4.36).
+private struct MemoScope {
+    let digest: [UInt8]
+    let keyPrefix: [UInt8]
+    let tags: [[UInt8]]
+
+    /// - Parameter more: what of the rule itself decides which events are equal.
+    init(_ function: String, _ version: VersionEntry, _ more: [String]) {
+        let own = Self.digest(function, version, [])
+        digest = Self.digest(function, version, more)
+        keyPrefix = Array("\(function)/\(hex(Array(digest.prefix(8))))/".utf8)
+        tags = [Array("function:\(function)".utf8), Array("version:\(function)/\(hex(Array(own.prefix(8))))".utf8)]
+    }
+
+    /// Lengths stand before all parts, so that no two configurations are written alike.
+    private static func digest(_ function: String, _ version: VersionEntry, _ more: [String]) -> [UInt8] {
         let settings = version.settings
         let text = ByteBuffer()
         func add(_ part: String) {
             text.append(littleEndian: UInt32(part.utf8.count))
             text.append(part)
         }
-        for part in [function, version.codeDigest, settings.runtime, settings.handler, key, identity] { add(part) }
+        for part in [function, version.codeDigest, settings.runtime, settings.handler] + more { add(part) }
         for number in [settings.memorySize, settings.timeout, settings.ephemeralStorage, settings.concurrency.isOffline == true ? 1 : 0] {
             text.append(littleEndian: Int64(number))
         }
@@ -104,6 +167,7 @@ package final class MemoRule {
 package final class MemoKey {
     private let parts = ByteBuffer(capacity: 4096)
     private let text = ByteBuffer(capacity: 256)
+    private let machine = SHA256Machine()
     private let digest = UnsafeMutablePointer<UInt8>.allocate(capacity: 32)
 
     deinit { digest.deallocate() }
@@ -133,6 +197,9 @@ package final class MemoKey {
         parts.append(part)
     }
 
+    /// Behind parts of which there may be any number: a mark that no length is.
+    package func endList() { parts.append(littleEndian: UInt32.max) }
+
     /// The part of the event that the rule's form selects; false when it selects nothing, so that there is no key.
     package func add(event: UnsafeRawBufferPointer, _ form: EventForm) -> Bool {
         let at = parts.count
@@ -155,7 +222,7 @@ package final class MemoKey {
     }
 
     package func end(_ rule: MemoRule) {
-        Digest.sha256(parts.bytes, into: digest)
+        machine.hash(parts.bytes, into: digest)
         text.clear()
         text.append(rule.keyPrefix)
         let room = text.reserve(64)

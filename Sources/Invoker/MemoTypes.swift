@@ -19,11 +19,14 @@ package struct MemoHit {
     package let payload: UnsafeRawBufferPointer
     /// The handler's own error, kept because the manifest says so.
     package let isError: Bool
+    /// In the form of the door that stored it.
+    package let isRendered: Bool
     package let status: MemoStatus
 
     package var outcome: InvocationOutcome {
         var outcome = InvocationOutcome(kind: isError ? .functionError : .result, payload: payload)
         outcome.memo = status
+        outcome.isRendered = isRendered
         return outcome
     }
 }
@@ -34,6 +37,12 @@ package enum MemoAnswer {
     case hit(MemoHit, MemoTicket?)
     /// Build the invocation, give it the ticket and hand it to `Invoker.invoke`.
     case run(MemoTicket)
+}
+
+/// How a door stores results, when not as the function gave them: made ready for being sent.
+package protocol ResultForm: AnyObject {
+    /// Appends the stored form; false when the result must not be stored.
+    func encode(_ payload: UnsafeRawBufferPointer, to out: ByteBuffer) -> Bool
 }
 
 /// What an invocation is to the store.
@@ -54,6 +63,7 @@ package final class MemoTicket {
     let rule: MemoRule
     let waiter: WaiterID
     let key: [UInt8]
+    let form: (any ResultForm)?
     var role: Role
     /// It leads, and what the second level has of its key is being read.
     var isReading = false
@@ -61,7 +71,8 @@ package final class MemoTicket {
     var isForsaken = false
     unowned let memo: Memo
 
-    init(_ rule: MemoRule, _ waiter: WaiterID, _ key: [UInt8], _ role: Role, _ memo: Memo) {
+    init(_ rule: MemoRule, _ waiter: WaiterID, _ key: [UInt8], _ form: (any ResultForm)?, _ role: Role, _ memo: Memo) {
+        self.form = form
         self.rule = rule
         self.waiter = waiter
         self.key = key
@@ -76,21 +87,34 @@ package final class NoClient: InvocationClient {
     package func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {}
 }
 
-/// A result as it is stored: what the run was, then its payload.
+/// A result as it is stored, on disk too (another form means another `CacheFile.format`): what the run was, then its payload.
 ///
-///     u32 microseconds of the run │ u8 1 for an error │ 3 zeros │ payload
+///     u32 microseconds of the run │ u8 1 for an error │ u8 1 for the form of a door │ u16 zero │ payload
 enum StoredResult {
     static let headBytes = 8
 
-    static func write(_ payload: UnsafeRawBufferPointer, isError: Bool, run: Span, to out: ByteBuffer) {
+    /// False when the door's form has it not stored.
+    static func write(
+        _ payload: UnsafeRawBufferPointer, isError: Bool, run: Span, form: (any ResultForm)?, to out: ByteBuffer
+    ) -> Bool {
+        // A door answers all errors alike.
+        let form = isError ? nil : form
         out.clear()
         out.append(littleEndian: UInt32(clamping: run.nanoseconds / 1000))
-        out.append(littleEndian: UInt32(isError ? 1 : 0))
+        out.append(UInt8(isError ? 1 : 0))
+        out.append(UInt8(form == nil ? 0 : 1))
+        out.append(littleEndian: UInt16(0))
+        if let form { return form.encode(payload, to: out) }
         out.append(payload)
+        return true
+    }
+
+    static func hit(_ value: UnsafeRawBufferPointer, _ status: MemoStatus) -> MemoHit {
+        MemoHit(payload: payload(value), isError: value[4] == 1, isRendered: value[5] == 1, status: status)
     }
 
     static func payload(_ value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: value[headBytes...]) }
-    static func isError(_ value: UnsafeRawBufferPointer) -> Bool { value[4] == 1 }
+
     static func run(_ value: UnsafeRawBufferPointer) -> Span {
         .microseconds(UInt64(UInt32(littleEndian: value.loadUnaligned(as: UInt32.self))))
     }

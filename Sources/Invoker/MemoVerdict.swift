@@ -41,8 +41,13 @@ enum MemoVerdict: Equatable {
     private static func result(_ payload: UnsafeRawBufferPointer, _ rule: MemoRule) -> MemoVerdict {
         guard payload.count <= rule.bytesMax else { return .keepToItself(rememberFor: Limits.cacheBypassTime) }
         let wish = AnswerDirectives(payload)
-        if wish.forbids || !wish.varies.allSatisfy({ covers(rule.identity, $0) }) || wish.setsCookies && !wish.isPublic {
+        if wish.forbids || !wish.varies.allSatisfy({ rule.coveredHeaders.contains($0) }) || wish.setsCookies && !wish.isPublic {
             return .keepToItself(rememberFor: Limits.cacheBypassTime)
+        }
+        if rule.purpose == .route {
+            // 7.3.30, 7.3.31: the route's lifetime stands above the answer's, and only 2xx is kept.
+            guard (200...299).contains(wish.status ?? 200) else { return .keepToItself(rememberFor: nil) }
+            return .store(StorePolicy(.ttl(rule.ttl)), tags: wish.tags)
         }
         let ttl = wish.ttl ?? rule.ttl
         if let status = wish.status, status >= 400, wish.ttl == nil {
@@ -60,15 +65,6 @@ enum MemoVerdict: Equatable {
         var policy = StorePolicy(.ttl(ttl))
         policy.isNegative = true
         return .store(policy, tags: [])
-    }
-
-    /// Is a request header that the answer says it varies with part of the key?
-    private static func covers(_ identity: MemoIdentity, _ name: [UInt8]) -> Bool {
-        switch identity {
-        case .none: false
-        case .caller: name.elementsEqual("authorization".utf8) || name.elementsEqual("cookie".utf8)
-        case .header(let own): name == own
-        }
     }
 }
 

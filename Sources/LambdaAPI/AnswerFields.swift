@@ -8,10 +8,15 @@ struct AnsweredBy {
     let function: FunctionEntry
     /// `$LATEST` or a number.
     let version: String
+    /// The value of a `Warning` field, when there is something to warn of.
+    let warning: StaticString?
 
-    init(_ invocation: Invocation) { self.init(invocation.id, invocation.function, invocation.resolution) }
+    init(_ invocation: Invocation, warning: StaticString? = nil) {
+        self.init(invocation.id, invocation.function, invocation.resolution, warning: warning)
+    }
 
-    init(_ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution) {
+    init(_ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, warning: StaticString? = nil) {
+        self.warning = warning
         self.id = id
         self.function = function
         version = resolution.executedVersion
@@ -24,6 +29,10 @@ func appendAnswerFields(_ by: AnsweredBy, _ outcome: InvocationOutcome, to out: 
     out.append(by.id)
     out.append("\r\nX-Amz-Executed-Version: ")
     out.append(by.version)
+    if let warning = by.warning {
+        out.append("\r\nWarning: ")
+        out.append(warning)
+    }
     if case .hit(let age, let ttl, let saved, let isStale) = outcome.memo {
         out.append("\r\nServer-Timing: queue;dur=0.00, init;dur=0.00, run;dur=0.00\r\n")
         return appendHit(age, ttl, saved, isStale, to: out)

@@ -38,6 +38,7 @@ struct ConfigurationDocument: Decodable {
 
 struct CacheDocument: Codable {
     var memoize: FunctionSettings.Memoize?
+    var routes: [FunctionSettings.Route]?
 }
 
 struct UpdateCodeDocument: Decodable {

@@ -73,6 +73,7 @@ extension LambdaControl {
             document.EphemeralStorage.flatMap { Violation($0.Size, at: "ephemeralStorage.size", within: 512...10_240) },
         ].compactMap { $0 }
         if let memoize = document.HearthCache?.memoize { violations += Self.violations(of: memoize) }
+        for route in document.HearthCache?.routes ?? [] { violations += Self.violations(of: route) }
         guard violations.isEmpty else { throw .validation(violations) }
         guard document.Layers?.isEmpty != false else {
             throw .invalidParameter("Hearth has no layers yet: put their files into the package")
@@ -99,6 +100,22 @@ extension LambdaControl {
                 },
                 memoize.maxBytes.flatMap { Violation($0, at: "hearthCache.memoize.maxBytes", within: 1...6_291_556) },
             ].compactMap { $0 }
+    }
+
+    private static func violations(of route: FunctionSettings.Route) -> [Violation] {
+        var violations: [Violation] = []
+        func judge(_ isFine: Bool, _ value: String, _ field: String, _ constraint: Violation.Constraint) {
+            if !isFine { violations.append(Violation(value, at: "hearthCache.routes.\(field)", constraint)) }
+        }
+        let pattern = try? RoutePattern(route.path)
+        judge(pattern != nil, route.path, "path", .pattern("/SEGMENT/{name}/*"))
+        let keys = "path|path.NAME|query|query.NAME|header.NAME"
+        if let pattern { for part in route.key { judge((try? RouteKeyPart(part, of: pattern)) != nil, part, "key", .pattern(keys)) } }
+        judge(!route.methods.isEmpty && route.methods.allSatisfy { isToken($0) }, "\(route.methods)", "methods", .pattern("GET"))
+        judge(["caller", "none"].contains(route.identity), route.identity, "identity", .oneOf(["caller", "none"]))
+        let behaviours = ["fail", "ignore_with_warning", "ignore"]
+        judge(behaviours.contains(route.unauthorized), route.unauthorized, "unauthorized", .oneOf(behaviours))
+        return violations + [Violation(route.ttl, at: "hearthCache.routes.ttl", within: 0...3600)].compactMap { $0 }
     }
 
     private static let rolePattern = #"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"#
@@ -152,7 +169,10 @@ extension LambdaControl {
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
-        if let cache = document.HearthCache { settings.memoize = cache.memoize }
+        if let cache = document.HearthCache {
+            settings.memoize = cache.memoize
+            settings.routes = cache.routes?.isEmpty == false ? cache.routes : nil
+        }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
     }
 

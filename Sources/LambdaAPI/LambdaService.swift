@@ -264,7 +264,7 @@ package final class LambdaService: HTTPService {
         let memo = invoker.memo
         if wantsTail { return .run(memo.alone(rule, .bypass("log-tail"))) }
         guard memo.key.make(rule, event: event, context: context) else { return .run(memo.alone(rule, .bypass("nothing-selected"))) }
-        return memo.lookup(rule, at: now)
+        return memo.lookup(rule, form: nil, at: now)
     }
 
     private func makeMessage(

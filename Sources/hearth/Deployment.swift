@@ -162,13 +162,24 @@ struct Deployment {
     }
 
     private func caching(_ manifest: Manifest) -> [String: Any] {
-        guard let memoize = manifest.memoize else { return [:] }
-        var settings: [String: Any] = ["ttl": memoize.ttl, "key": memoize.key, "identity": memoize.identity]
-        if let errors = memoize.errors { settings["errors"] = errors }
-        if let stale = memoize.staleWhileRevalidate { settings["staleWhileRevalidate"] = stale }
-        if let bytes = memoize.maxBytes { settings["maxBytes"] = bytes }
-        if let audit = memoize.audit { settings["audit"] = audit }
-        return ["memoize": settings]
+        var caching: [String: Any] = [:]
+        if let memoize = manifest.memoize {
+            var settings: [String: Any] = ["ttl": memoize.ttl, "key": memoize.key, "identity": memoize.identity]
+            if let errors = memoize.errors { settings["errors"] = errors }
+            if let stale = memoize.staleWhileRevalidate { settings["staleWhileRevalidate"] = stale }
+            if let bytes = memoize.maxBytes { settings["maxBytes"] = bytes }
+            if let audit = memoize.audit { settings["audit"] = audit }
+            caching["memoize"] = settings
+        }
+        if !manifest.routes.isEmpty {
+            caching["routes"] = manifest.routes.map { route -> [String: Any] in
+                [
+                    "path": route.path, "methods": route.methods, "ttl": route.ttl, "key": route.key, "identity": route.identity,
+                    "unauthorized": route.unauthorized,
+                ]
+            }
+        }
+        return caching
     }
 
     private func create(_ manifest: Manifest, _ zip: [UInt8]) throws -> APIClient.Response {

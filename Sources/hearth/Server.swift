@@ -58,7 +58,7 @@ final class Server {
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control)
         let functionURLs = FunctionURLService(
-            invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:")
+            invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:", credentials: credentials)
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(

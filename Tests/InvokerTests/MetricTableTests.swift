@@ -7,6 +7,7 @@ import Testing
         let table =
             MetricRow.table.map { (name: $0.name, kind: $0.kind, help: $0.help) }
             + CacheMetricRow.table.map { (name: $0.name, kind: $0.kind, help: $0.help) }
+            + RouteMetricRow.table.map { (name: $0.name, kind: MetricRow.Kind.counter, help: $0.help) }
         #expect(table.count > 25 && Set(table.map(\.name)).count == table.count)
         for row in table {
             let ending =

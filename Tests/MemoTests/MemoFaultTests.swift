@@ -53,7 +53,7 @@ import Testing
         #expect(try run("slow") == after.text)
         let explained = try server.command(["cache", "explain", "slow", "-d", #"{"never":1}"#])
         #expect(explained.out.contains("run: it has not been stored") && explained.out.contains("ttl 600 s, key raw, identity caller"), "\(explained)")
-        for (arguments, why) in [(["--function", "nobody"], "no function nobody"), (["--namespace", "x"], "no namespace x: it has memo"), (["--function", "f:77"], "no memoized version")] {
+        for (arguments, why) in [(["--function", "nobody"], "no function nobody"), (["--namespace", "x"], "no namespace x: it has memo"), (["--function", "f:77"], "no version 77 with results")] {
             let result = try server.command(["cache", "purge"] + arguments)
             #expect(result.code == 1 && result.err.contains(why), "\(result)")
         }

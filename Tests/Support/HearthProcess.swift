@@ -166,11 +166,12 @@ package final class HearthProcess: @unchecked Sendable {
 
     package func get(_ target: String) throws -> WireResponse { try request("GET", target) }
 
-    /// One signed request to the API listener.
+    /// One signed request to the API listener, or to another of its addresses.
     package func call(
         _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "",
-        seconds: Double = 30
+        at address: String? = nil, seconds: Double = 30
     ) throws -> WireResponse {
+        let address = address ?? api
         let signer = Signer(
             credentials: Credentials(
                 accessKeyID: environment["AWS_ACCESS_KEY_ID"] ?? "", secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"] ?? ""),
@@ -179,11 +180,11 @@ package final class HearthProcess: @unchecked Sendable {
         let signed = bytes.withUnsafeBytes {
             signer.headers(
                 method: method, path: path, query: query,
-                headers: [(name: "host", value: api)] + headers.map { (name: $0.0.lowercased(), value: $0.1) }, body: $0,
+                headers: [(name: "host", value: address)] + headers.map { (name: $0.0.lowercased(), value: $0.1) }, body: $0,
                 epochSeconds: UInt64(Date().timeIntervalSince1970))
         }
         return try Self.request(
-            api, method, path + (query.isEmpty ? "" : "?\(query)"), headers: headers + signed.map { ($0.name, $0.value) },
+            address, method, path + (query.isEmpty ? "" : "?\(query)"), headers: headers + signed.map { ($0.name, $0.value) },
             body: bytes, seconds: seconds)
     }
 

@@ -31,6 +31,9 @@ struct CacheStats: ParsableCommand {
         for function in answer["functions"] as? [[String: Any]] ?? [] {
             say("\(function["function"] ?? ""):\(function["version"] ?? "") \(memoLine(function))")
         }
+        for route in answer["routes"] as? [[String: Any]] ?? [] {
+            say("\(route["function"] ?? "") \(route["route"] ?? ""): \(route["hits"] ?? 0) hits, \(route["misses"] ?? 0) misses")
+        }
         if let disk = answer["disk"] as? [String: Any] { say("disk: \(diskLine(disk))") }
         say("\((answer["used_bytes"] as? Int ?? 0) / 1024) of \((answer["limit_bytes"] as? Int ?? 0) / 1024) KiB used")
     }
@@ -55,6 +58,7 @@ struct CachePurge: ParsableCommand {
         discussion: "Effective when the command returns, for calls that are running too. With --soft the old results are stale: they still answer while one call makes the new one, as far as stale_while_revalidate allows.")
 
     @Option(help: "All results of a function, NAME, or of one of its versions, NAME:QUALIFIER.") var function: String?
+    @Option(help: "All responses of a route of the function, by its path as function.toml has it; with --function.") var route: String?
     @Option(help: "All results with this tag.") var tag: String?
     @Option(help: "One result, by the key that explain shows.") var key: String?
     @Option(help: "All of one use of the cache, as stats names it.") var namespace: String?
@@ -65,6 +69,7 @@ struct CachePurge: ParsableCommand {
         guard [function, tag, key, namespace].compactMap({ $0 }).count == 1 else {
             throw ValidationError("name one of --function, --tag, --key and --namespace")
         }
+        if route != nil, function?.contains(":") != false { throw ValidationError("--route is of a function: name it with --function, without a qualifier") }
     }
 
     func run() throws {
@@ -74,6 +79,7 @@ struct CachePurge: ParsableCommand {
             order["function"] = parts.first ?? ""
             if parts.count > 1 { order["qualifier"] = parts[1] }
         }
+        order["route"] = route
         order["tag"] = tag
         order["key"] = key
         order["namespace"] = namespace
@@ -137,7 +143,9 @@ struct CacheResize: ParsableCommand {
     func run() throws {
         let units: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30]
         let unit = size.last.flatMap { units[$0] }
-        guard let number = Int(unit == nil ? size[...] : size.dropLast()), number > 0, !number.multipliedReportingOverflow(by: unit ?? 1).overflow else {
+        guard let number = Int(unit == nil ? size[...] : size.dropLast()), number > 0,
+            !number.multipliedReportingOverflow(by: unit ?? 1).overflow
+        else {
             throw ValidationError("\(size) is no size: write for example 268435456 or 256M")
         }
         let body = try JSONSerialization.data(withJSONObject: ["bytes": number * (unit ?? 1)])

@@ -18,6 +18,7 @@ let modules: [Module] = [
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
+    Module("DiskCache", "the cache's second level: what is worth keeping, in SQLite", ["Base", "Cache", "GRDB", "GRDBSQLite"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
     Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
@@ -88,6 +89,7 @@ let tests: [(String, [String])] = [
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
+    ("DiskCache", ["Base", "Cache", "DiskCache"]),
     ("Memo", ["TestSupport"]),
     ("CacheAPI", ["Base", "RESP", "Cache", "CacheAPI"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
@@ -165,6 +167,7 @@ struct Module {
             dependencies: arrows.map { arrow in
                 switch arrow {
                 case "GRDB": .product(name: "GRDB", package: "GRDB.swift")
+                case "GRDBSQLite": .product(name: "GRDBSQLite", package: "GRDB.swift")
                 case "TOMLKit": .product(name: "TOMLKit", package: "TOMLKit")
                 default: .init(stringLiteral: arrow)
                 }

@@ -13,6 +13,7 @@ struct Exposition: @unchecked Sendable {
     private let routes: [(function: String, path: String, values: [UInt64])]
     private let namespaces: [(name: String, counters: CacheCounters)]
     private let events: EventCounters
+    private let secondLevel: SecondLevelCounters?
 
     init(_ invoker: Invoker, _ events: EventCounters) {
         self.events = events
@@ -20,6 +21,7 @@ struct Exposition: @unchecked Sendable {
         routes = invoker.memo.routes.map { counts in (counts.function, counts.path, RouteMetricRow.table.map { $0.read(counts) }) }
         let cache = invoker.memo.cache
         namespaces = cache.namespaces.map { (cache.settings(of: $0).name, cache.counters(of: $0)) }
+        secondLevel = cache.secondLevel?.counters
     }
 
     /// Upper bounds in seconds: OpenTelemetry's for FaaS durations, with finer ones below for starts by fork.
@@ -48,6 +50,7 @@ struct Exposition: @unchecked Sendable {
             }
         }
         writeCache(to: out)
+        writeSecondLevel(to: out)
         writeRoutes(to: out)
         writeEvents(to: out)
     }
@@ -70,6 +73,13 @@ struct Exposition: @unchecked Sendable {
             for namespace in namespaces {
                 out.append("\(row.name){namespace=\"\(namespace.name)\"} \(Self.text(row.read(namespace.counters)))\n")
             }
+        }
+    }
+
+    private func writeSecondLevel(to out: ByteBuffer) {
+        for row in SecondLevelMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            if let secondLevel { out.append("\(row.name) \(Self.text(row.read(secondLevel)))\n") }
         }
     }
 

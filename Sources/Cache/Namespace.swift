@@ -5,7 +5,7 @@ package struct NamespaceID: Hashable, Sendable {
     package let rawValue: UInt16
 
     init(_ index: Int) { rawValue = UInt16(index) }
-    init(rawValue: UInt16) { self.rawValue = rawValue }
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
 
     var index: Int { Int(rawValue) }
 }

@@ -55,6 +55,10 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var retryDelay = 60
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
+    /// Bytes of the cache's second level on disk; 0: there is none.
+    package var cacheDisk = Limits.cacheDiskBytes
+    /// A result is acknowledged when it is on disk.
+    package var cacheWriteThrough = false
     package var isolation = Isolation.on
     /// Directories that sandboxes show beside the system's.
     package var sandboxShows: [String] = []
@@ -98,6 +102,12 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
+        ConfigKey(
+            "cache.disk", .number(0...1 << 44, default: Limits.cacheDiskBytes), unit: "bytes",
+            "What `cache.sqlite` in the data directory may take, where stored results survive a restart; 0: nothing, else 16 MiB at least."),
+        ConfigKey(
+            "cache.write", .text(default: "behind"),
+            "behind: results go to disk in batches, within 0.1 s; through: an invocation is answered when its stored result is on disk."),
         ConfigKey(
             "cache.password", .text(default: "on"),
             "on: clients of `listen.cache` give the secret access key; off: whoever reaches the address may use the cache."),
@@ -159,6 +169,11 @@ package struct RuntimeConfig: Equatable, Sendable {
         cacheMemory = file.number("cache.memory") ?? cacheMemory
         cacheViews = file.number("cache.views") ?? cacheViews
         cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
+        cacheDisk = file.number("cache.disk") ?? cacheDisk
+        guard cacheDisk == 0 || cacheDisk >= Limits.cacheDiskBytesMin else {
+            throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
+        }
+        cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
@@ -167,10 +182,12 @@ package struct RuntimeConfig: Equatable, Sendable {
     package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
         [
             ("listen.front", front != other.front), ("listen.api", api != other.api), ("listen.cache", cache != other.cache),
-            ("cache.password", cacheAsksPassword != other.cacheAsksPassword), ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
+            ("cache.password", cacheAsksPassword != other.cacheAsksPassword),
+            ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
             ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
+            ("cache.disk", cacheDisk != other.cacheDisk),
         ].filter(\.1).map(\.0)
     }
 

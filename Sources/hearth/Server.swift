@@ -48,10 +48,12 @@ final class Server {
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
             isolation: isolation, cgroups: cgroups)
-        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
+        let disk = config.cacheDisk > 0 ? SharedCache.Disk(path: data.path + "/cache.sqlite", bytes: config.cacheDisk) : nil
+        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, disk: disk, seed: Self.randomSeed())
         invoker = try Invoker(
             loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
+        cache.warm()
         let secret = credentials.secretAccessKey
         let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
         let events = try EventDispatcher(
@@ -107,6 +109,7 @@ final class Server {
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
         settings.logBytesPerFunction = config.logBytes
+        settings.writesThrough = config.cacheWriteThrough
         return settings
     }
 
@@ -160,6 +163,7 @@ final class Server {
         }
         // The listeners alone keep the loop running.
         loop.run()
+        cache.stop()
         data.removeEndpoints()
         cgroups?.end()
     }

@@ -34,7 +34,9 @@ import Testing
         for (key, time) in zip(traffic.keys, traffic.times) {
             withUnsafeBytes(of: key) { key in
                 while cache.advance(to: at(time)) {}
-                if cache.get(key, in: space, at: at(time)) == nil { cache.set(key, key, in: space, policy: StorePolicy(.ttl(ttl)), at: at(time)) }
+                if cache.get(key, in: space, at: at(time)) == nil {
+                    cache.set(key, key, in: space, policy: StorePolicy(.ttl(ttl)), at: at(time))
+                }
             }
         }
         let counters = cache.counters(of: space)
@@ -125,7 +127,8 @@ import Testing
                     guard cache.get(key, in: spaces[use], at: now) == nil else { return }
                     value.withUnsafeBytes {
                         _ = cache.set(
-                            key, UnsafeRawBufferPointer(rebasing: $0[..<size]), in: spaces[use], policy: .ttl(ttls[use], weight: costs[use]), at: now)
+                            key, UnsafeRawBufferPointer(rebasing: $0[..<size]), in: spaces[use],
+                            policy: .ttl(ttls[use], weight: costs[use]), at: now)
                     }
                 }
             }

@@ -6,7 +6,7 @@ import Testing
 @Suite struct BaseInterpreterTests {
     /// The command line that a zygote still shows.
     private static func commandLine(_ pid: Int32) -> String {
-        (FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()).split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+        String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data(), as: UTF8.self)
     }
 
     private static func isForked(_ pid: Int32) -> Bool { commandLine(pid).contains("hearth_base.py") }

@@ -92,6 +92,9 @@ static int map_user(uid_t user, gid_t group) {
 int hearth_become_child(const struct hearth_spawn *what, uid_t user, gid_t group, struct hearth_spawned *result) {
     if (setpgid(0, 0) < 0) return fail(result, "make a process group");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return fail(result, "tie to the server's life");
+    // The thread that started it is a batch thread.
+    struct sched_param parameter = {0};
+    sched_setscheduler(0, SCHED_OTHER, &parameter);
     if (what->namespaces & CLONE_NEWUSER && map_user(user, group) < 0) return fail(result, "map the user");
     prefer_as_victim();
     if (what->directory && chdir(what->directory) < 0) return fail(result, "enter the code directory");

@@ -86,11 +86,18 @@ final class BaseInterpreter {
     }
 
     private func end() {
+        if let process {
+            process.kill()
+            _ = process.waitForSuccess()
+            self.process = nil
+        }
+        // What it has made too late must not stay beside what is made in its place.
+        while control >= 0, let late = receive(0) {
+            guard late.pidfd >= 0 else { continue }
+            hearth_signal(late.pidfd, SIGKILL)
+            Glibc.close(late.pidfd)
+        }
         if control >= 0 { Glibc.close(control) }
         control = -1
-        guard let process else { return }
-        process.kill()
-        _ = process.waitForSuccess()
-        self.process = nil
     }
 }

@@ -246,11 +246,13 @@ final class ProcessHandle {
         cgroups?.admit(pid, limits) { [joined] group in joined.withLock { $0 = group } }
     }
 
-    /// Stops the program, its group and its descendants in other groups, or lets them run on.
+    /// Stops the program, its group, its descendants in other groups and, where it has a control group, what has left its
+    /// parents; or lets them run on.
     func freeze() {
         guard program > 1 else { return }
         Glibc.kill(-program, SIGSTOP)
-        frozen = Self.descendants(of: program)
+        // (Not hearth-init, which must see the end of all.)
+        frozen = Set(Self.descendants(of: program) + (group?.members ?? [])).subtracting([program, pid])
         for pid in frozen { Glibc.kill(pid, SIGSTOP) }
     }
 
@@ -261,7 +263,7 @@ final class ProcessHandle {
         Glibc.kill(-program, SIGCONT)
     }
 
-    private var frozen: [pid_t] = []
+    private var frozen: Set<pid_t> = []
     private static let frozenMax = 256
 
     private static func descendants(of pid: pid_t) -> [pid_t] {

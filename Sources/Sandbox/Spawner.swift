@@ -43,6 +43,9 @@ final class Spawner: Sendable {
     private let orders = Mutex<[(order: Order, answer: Answer)]>([])
     private let count = DispatchSemaphore(value: 0)
 
+    /// SCHED_BATCH, which no header gives to Swift.
+    private static let batch: CInt = 3
+
     private init() {
         var thread = pthread_t()
         let status = pthread_create(
@@ -63,6 +66,10 @@ final class Spawner: Sendable {
     }
 
     private func run() -> Never {
+        // Woken by an order on the loop's processor, this thread would take that from it; a batch thread does not (sched(7)).
+        // What it starts becomes ordinary again (`hearth_become_child`).
+        var parameter = sched_param()
+        sched_setscheduler(0, Self.batch, &parameter)
         var bases: [[String]: BaseInterpreter] = [:]
         while true {
             count.wait()

@@ -6,8 +6,7 @@ import Testing
 @Suite struct BaseInterpreterTests {
     /// The command line that a zygote still shows.
     private static func commandLine(_ pid: Int32) -> String {
-        let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-        return line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+        String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data(), as: UTF8.self)
     }
 
     private static func isForked(_ pid: Int32) -> Bool { commandLine(pid).contains("hearth_base.py") }
@@ -43,7 +42,7 @@ import Testing
                 "limits": [resource.getrlimit(number) for number in (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)],
                 "directory": os.getcwd(), "umask": os.umask(0o22), "context": [context.function_name == os.environ["AWS_LAMBDA_FUNCTION_NAME"], context.memory_limit_in_mb],
                 "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd"))[:6], "oom": open("/proc/self/oom_score_adj").read(),
-                "modules": "colorsys" in sys.modules or "_graphlib" in sys.modules, "group": os.getpgid(0) == os.getpid(), "nice": os.nice(0),
+                "modules": "colorsys" in sys.modules or "_graphlib" in sys.modules, "group": os.getpgid(0) == os.getpid(), "nice": [os.nice(0), os.sched_getscheduler(0) == os.SCHED_OTHER],
             }
             """#
         let server = try HearthProcess(functions: [
@@ -58,6 +57,8 @@ import Testing
         let forked = try server.inside("forked", look) as? [String: Any] ?? [:]
         let executed = try server.inside("executed", look) as? [String: Any] ?? [:]
         #expect(forked.count == 22)
+        // The zygote, and the server's thread that starts processes, take the processor from nobody; workers are ordinary.
+        #expect(try text(forked["nice"] ?? "") == "[0,true]")
         for (name, value) in forked { #expect(try text(value) == text(executed[name] ?? "nothing"), "\(name)") }
         let zoned = try server.inside("zoned", "import os, time; result = [time.tzname[0], time.timezone, os.environ['MARK']]") as? [Any] ?? []
         #expect("\(zoned)" == #"["JST", -32400, "b"]"#, "\(zoned)")

@@ -36,6 +36,17 @@ import Testing
         let frozen = try server.inside("frozen", look) as? [Double] ?? []
         #expect(frozen.count == 2 && frozen[1] >= rested, "\(frozen): it ran while it should have rested for \(rested) s")
 
+        // What has left its parents is found in the worker's control group, once that has one of its own.
+        func group(_ pid: Int32) -> String { (try? String(contentsOfFile: "/proc/\(pid)/cgroup", encoding: .utf8)) ?? "" }
+        let zygote = try server.waitForZygote(of: "frozen")
+        if group(zygote).contains("/hearth-") {
+            try waitFor("a control group of the worker's own") { group(worker) != group(zygote) ? () : nil }
+            try server.inside("frozen", "import subprocess; subprocess.run(['sh', '-c', 'setsid tail -f /dev/null > /dev/null 2>&1 < /dev/null &'])")
+            let daemon = try stopped("tail")
+            try server.inside("frozen", "result = 1")
+            try waitFor("the daemon to rest again") { state(of: daemon) == "T" ? () : nil }
+        }
+
         try server.inside("allowed", start)
         let before = try server.inside("allowed", look) as? [Double] ?? []
         let pause = Date()
@@ -86,9 +97,30 @@ import Testing
         try waitFor("four busy workers") { try server.metric("hearth_concurrent_executions") == 4 ? () : nil }
         // A zygote, three hearth-inits at the least, four workers and their daemons.
         try waitFor("their daemons") { processes(with: marker).count >= 12 ? () : nil }
+        let groups = Set(processes(with: marker).flatMap(Self.groups))
         try server.killAtOnce()
         for caller in callers { _ = caller.stop() }
         try waitFor("nothing to be left of it", seconds: 20) { processes(with: marker).isEmpty ? () : nil }
+        try waitFor("its base to be gone") { Self.isMentioned(server.directory.path) ? nil : () }
+        // Another server on the machine clears up, later if not at once.
+        let next = try HearthProcess(functions: [], config: "[sandbox]\nisolation = \"\(isolation)\"\n")
+        try waitFor("its control groups to be gone (\(groups))") { groups.contains { FileManager.default.fileExists(atPath: $0) } ? nil : () }
+        #expect(next.child.status == nil)
+    }
+
+    /// The directories of this server's control groups (version 1) that a process is in.
+    private static func groups(of pid: Int32) -> [String] {
+        let text = (try? String(contentsOfFile: "/proc/\(pid)/cgroup", encoding: .utf8)) ?? ""
+        return text.split(separator: "\n").map { $0.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false) }
+            .filter { $0.count == 3 && $0[2].contains("/hearth-") }.map { "/sys/fs/cgroup/\($0[1])\($0[2])" }
+    }
+
+    /// Does any process have the text in its command line?
+    private static func isMentioned(_ text: String) -> Bool {
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return all.compactMap { Int32($0) }.contains { pid in
+            FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")?.range(of: Data((text + "/data/runtimes").utf8)) != nil
+        }
     }
 
     @Test func aServerThatEndsAmidStartsLeavesNothing() throws {

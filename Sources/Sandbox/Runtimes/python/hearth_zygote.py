@@ -237,6 +237,18 @@ def reason_against(hooks):
     return None
 
 
+def set_scheduling(policy):
+    """A zygote is SCHED_BATCH, its workers are ordinary again.
+
+    Woken by an order on the processor of the server's loop, it would take that from it for as long as a fork takes, a
+    millisecond. A batch process takes it from nobody (sched(7)).
+    """
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    except OSError:
+        pass
+
+
 class Zygote:
     """All that a zygote needs beside the function; a base makes it before its zygotes are."""
 
@@ -275,6 +287,7 @@ class Zygote:
         What can be done before the fork is done before it: each page that a child writes first is copied for it, which
         costs time and memory. For the same reason signals go through the module below `signal`, which makes no enums.
         """
+        set_scheduling(os.SCHED_BATCH)
         _signal.signal(_signal.SIGCHLD, lambda *_: self.collect())
         while True:
             order, descriptors = self.control.receive()
@@ -333,6 +346,7 @@ class Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
         os.setpgid(0, 0)
+        set_scheduling(os.SCHED_OTHER)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
         self.randomness.renew()

@@ -19,9 +19,11 @@ struct CacheCalls {
     private var cache: Cache { invoker.memo.cache }
 
     /// False: there is no such call.
-    func handle(_ method: HTTPMethod, _ call: String, _ body: UnsafeRawBufferPointer) -> Bool {
+    func handle(_ method: HTTPMethod, _ call: String, _ request: HTTPRequest) -> Bool {
+        let body = request.body
         switch (method, call) {
         case (.get, "stats"): Report.send(stats, on: connection)
+        case (.get, "keys"): keys(queryValue(request.query, "prefix") ?? "", queryValue(request.query, "cursor").flatMap { UInt32($0) } ?? 0)
         case (.post, "purge"): purge(CacheOrder(body))
         case (.post, "explain"): explain(CacheOrder(body), body)
         case (.post, "resize"): resize(CacheOrder(body))
@@ -84,6 +86,32 @@ struct CacheCalls {
             ("misses", .number(Double(counts.misses))),
         ])
     }
+
+    // MARK: keys
+
+    /// Some of the keys of results that begin with `prefix`, and where to go on: 0 is the end. At most `keysMax` at a call, because
+    /// nothing else is served meanwhile. The cursor's lowest bit tells the namespace.
+    private func keys(_ prefix: String, _ cursor: UInt32) {
+        let now = invoker.loop.now
+        let namespaces = invoker.memo.namespaces
+        let namespace = Int(cursor & 1)
+        let prefix = Array(prefix.utf8)
+        var found: [Report] = []
+        let next = cache.scan(namespaces[namespace], from: cursor >> 1, count: Self.keysMax, at: now) { key, hit in
+            guard key.starts(with: prefix) else { return }
+            found.append(
+                .object([
+                    ("key", .text(String(decoding: key, as: UTF8.self))), ("namespace", .text(cache.settings(of: namespaces[namespace]).name)),
+                    ("state", .text("\(hit.state)")), ("age_ms", .number(hit.age(at: now).milliseconds.rounded())),
+                    ("fresh_ms", hit.freshness(at: now).map { .number($0.milliseconds.rounded()) } ?? .null),
+                    ("value_bytes", .number(Double(hit.value.count))),
+                ]))
+        }
+        let more = next > 0 ? next << 1 | UInt32(namespace) : namespace == 0 ? 1 : 0
+        Report.send(.object([("keys", .list(found)), ("cursor", .number(Double(more)))]), on: connection)
+    }
+
+    private static let keysMax = 200
 
     // MARK: purge
 

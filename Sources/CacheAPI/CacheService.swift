@@ -44,8 +44,8 @@ package final class CacheService {
     /// Called when clients may go on, and when they may not for some time.
     package var onResume: () -> Void = {}
     package var onPause: (Span) -> Void = { _ in }
-    /// Whose command is being carried out.
-    weak var current: Session?
+    /// Whose command is being carried out. (Strong: a weak reference would slow every other one down.)
+    var current: Session?
 
     package init(cache: Cache, options: CacheOptions, clock: Clock) throws(CacheError) {
         self.cache = cache

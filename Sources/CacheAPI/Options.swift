@@ -5,7 +5,8 @@ package struct CacheOptions: Sendable {
     package var password: String
     /// Views of what other modules keep, by database: the names of their namespaces.
     package var views: [Int: String] = [1: "memo", 2: "edge"]
-    package var version = "7.0.15"
+    /// The version of redis that clients are told. What is here is as of 7.0; redis-py keeps values itself only from 7.4 on.
+    package var version = "7.4.0"
     package var seed: UInt64 = 1
     /// The process, as INFO tells it.
     package var processID: Int32 = 0

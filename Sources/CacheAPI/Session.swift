@@ -28,7 +28,8 @@ package final class Session {
     let localAddress: String
     let descriptor: Int32
     let created: Clock
-    package weak var transport: (any SessionTransport)?
+    /// The cycle ends with the connection. (Strong: a weak reference would slow every other one down.)
+    package var transport: (any SessionTransport)?
     private(set) var database = 0
     private(set) var namespace: NamespaceID
     var user: String
@@ -101,6 +102,7 @@ package final class Session {
     /// The connection is gone.
     package func end() {
         isClosing = true
+        transport = nil
         service.forget(self)
     }
 

@@ -8,7 +8,7 @@ enum Info {
     private static var sections: [(name: String, write: (CacheService) -> [(String, String)])] {
         [
             ("server", server), ("clients", clients), ("memory", memory), ("stats", stats), ("replication", replication),
-            ("cpu", processor), ("keyspace", keyspace),
+            ("cpu", processor), ("cluster", { _ in [("cluster_enabled", "0")] }), ("keyspace", keyspace),
         ]
     }
 

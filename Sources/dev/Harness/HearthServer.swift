@@ -8,6 +8,8 @@ final class HearthServer: Contestant {
     let child: Child
     let target: (port: UInt16, path: String, body: String)
     let ports: (front: UInt16, api: UInt16)
+    /// For Redis clients.
+    let cachePort: UInt16?
 
     /// Starts it with the functions in the directory `functions`, and waits until all of them are provisioned.
     ///
@@ -33,6 +35,7 @@ final class HearthServer: Contestant {
                 throw Failure("hearth does not name its ports: \(child.lastOutput)")
             }
             ports = (front, api)
+            cachePort = Self.port(lines, "cache")
             target = (listener == .front ? front : api, path, body)
         } catch {
             child.stop()

@@ -40,7 +40,19 @@ struct CacheCalls {
         .object([
             ("limit_bytes", .number(Double(cache.limitBytes))), ("used_bytes", .number(Double(cache.usedBytes))),
             ("namespaces", .list(cache.namespaces.map { namespace($0) })), ("functions", .list(functions)),
-            ("routes", .list(invoker.memo.routes.map { route($0) })),
+            ("routes", .list(invoker.memo.routes.map { route($0) })), ("disk", disk),
+        ])
+    }
+
+    private var disk: Report {
+        guard let counters = cache.secondLevel?.counters else { return .null }
+        func count(_ value: UInt64) -> Report { .number(Double(value)) }
+        return .object([
+            ("hits", count(counters.hits)), ("misses", count(counters.misses)), ("stored", count(counters.stored)),
+            ("lost", count(counters.lost)), ("expired", count(counters.expired)), ("evicted", count(counters.evicted)),
+            ("purged", count(counters.purged)), ("corrupt", count(counters.corrupt)), ("entries", .number(Double(counters.entries))),
+            ("bytes", .number(Double(counters.bytes))), ("file_bytes", .number(Double(counters.fileBytes))),
+            ("paused", .bool(counters.isPaused)),
         ])
     }
 
@@ -103,12 +115,13 @@ struct CacheCalls {
 
     // MARK: purge
 
-    /// Effective on the next lookup, whatever is in flight (semantic 7.1.4): this runs on the thread that looks up.
+    /// Effective on the next lookup, whatever is in flight (semantic 7.1.4): this runs on the thread that looks up. Answered when what is
+    /// on disk is gone too, so that it does not come back after a crash.
     private func purge(_ order: CacheOrder) {
         let now = invoker.loop.now
         if let key = order.key {
             let wasThere = invoker.memo.namespaces.map { cache.purge(key: key, in: $0, soft: order.isSoft, at: now) }.contains(true)
-            return Report.send(.object([("purged", .text("key")), ("was_there", .bool(wasThere))]), on: connection)
+            return confirm([("purged", .text("key")), ("was_there", .bool(wasThere))])
         }
         if let name = order.namespace {
             guard let namespace = cache.namespaces.first(where: { cache.settings(of: $0).name == name }) else {
@@ -116,11 +129,16 @@ struct CacheCalls {
                 return fail("the cache has no namespace \(name): it has \(names.joined(separator: ", "))", status: 404)
             }
             cache.purge(namespace: namespace, soft: order.isSoft, at: now)
-            return Report.send(.object([("purged", .text("namespace \(name)"))]), on: connection)
+            return confirm([("purged", .text("namespace \(name)"))])
         }
         guard let tag = tag(order) else { return }
         cache.purge(tag: tag, soft: order.isSoft, at: now)
-        Report.send(.object([("purged", .text("tag \(String(decoding: tag, as: UTF8.self))"))]), on: connection)
+        confirm([("purged", .text("tag \(String(decoding: tag, as: UTF8.self))"))])
+    }
+
+    private func confirm(_ members: [(String, Report)]) {
+        guard let below = cache.secondLevel else { return Report.send(.object(members), on: connection) }
+        below.saved { _ in Report.send(.object(members), on: connection) }
     }
 
     /// The tag that an order means; nil: it has been refused.

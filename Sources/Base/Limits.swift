@@ -29,6 +29,9 @@ package enum Limits {
     // cache
     /// What the shared cache may take, unless configured.
     package static let cacheMemoryBytes = 128 << 20
+    /// What its second level may take on disk, unless configured, and the least that makes sense.
+    package static let cacheDiskBytes = 1 << 30
+    package static let cacheDiskBytesMin = 16 << 20
 
     // workers
     package static let initTimeout = Span.seconds(10)

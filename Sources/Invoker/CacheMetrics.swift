@@ -29,6 +29,36 @@ package struct CacheMetricRow: Sendable {
     ]
 }
 
+/// The metrics of the cache's second level; without labels, and without samples when there is none.
+package struct SecondLevelMetricRow: Sendable {
+    package let name: String
+    package let kind: MetricRow.Kind
+    package let help: String
+    package let read: @Sendable (SecondLevelCounters) -> Double
+
+    private init(_ name: String, _ kind: MetricRow.Kind, _ help: String, _ read: @escaping @Sendable (SecondLevelCounters) -> Double) {
+        self.name = name
+        self.kind = kind
+        self.help = help
+        self.read = read
+    }
+
+    package static let table: [SecondLevelMetricRow] = [
+        .init("hearth_cache_disk_hits_total", .counter, "Lookups that the disk answered.") { Double($0.hits) },
+        .init("hearth_cache_disk_misses_total", .counter, "Lookups that the disk was asked for in vain.") { Double($0.misses) },
+        .init("hearth_cache_disk_stored_total", .counter, "Entries written to disk.") { Double($0.stored) },
+        .init("hearth_cache_disk_lost_total", .counter, "Entries that the disk could not take.") { Double($0.lost) },
+        .init("hearth_cache_disk_expired_total", .counter, "Entries swept from disk because their time had passed.") { Double($0.expired) },
+        .init("hearth_cache_disk_evicted_total", .counter, "Entries removed from disk for space.") { Double($0.evicted) },
+        .init("hearth_cache_disk_purged_total", .counter, "Entries swept from disk by order.") { Double($0.purged) },
+        .init("hearth_cache_disk_corrupt_total", .counter, "Entries on disk whose checksum was wrong.") { Double($0.corrupt) },
+        .init("hearth_cache_disk_entries", .gauge, "Entries on disk.") { Double($0.entries) },
+        .init("hearth_cache_disk_bytes", .gauge, "Bytes of the entries on disk.") { Double($0.bytes) },
+        .init("hearth_cache_disk_file_bytes", .gauge, "Bytes of cache.sqlite.") { Double($0.fileBytes) },
+        .init("hearth_cache_disk_paused", .gauge, "1 while the disk takes nothing.") { $0.isPaused ? 1 : 0 },
+    ]
+}
+
 /// One metric of a cached route: its labels are the function and the route's path.
 package struct RouteMetricRow: Sendable {
     package let name: String

@@ -24,6 +24,8 @@ package struct InvokerSettings: Sendable {
     package var workersMax = 256
     package var initTimeout = Limits.initTimeout
     package var logBytesPerFunction = Limits.logBytesPerFunction
+    /// An invocation whose result is stored is answered when that is on disk.
+    package var writesThrough = false
 
     package init() {}
 }

@@ -7,7 +7,7 @@ internal import UV
 ///
 ///     door: key ─▶ lookup ─┬─ hit ─────────────────────▶ the door answers        (stale, or chosen for an audit: and one runs behind it)
 ///                          └─ run: a ticket             ─▶ Invoker.invoke ─▶ join
-///     join ─┬─ leads ─▶ missed ─▶ [second level] ─▶ admitted, runs ─▶ finished ─▶ stored, it and its followers are answered
+///     join ─┬─ leads ─▶ missed ─▶ second level ─▶ admitted, runs ─▶ finished ─▶ stored, it and its followers are answered
 ///           ├─ follows: waits here, takes no worker and no concurrency
 ///           └─ alone: admitted, runs, is answered
 ///     a leader that is lost hands over to its first follower; an answer that must not be shared sends the followers to run their own
@@ -45,6 +45,7 @@ package final class Memo {
         // Lifetimes are cut by up to a tenth, never lengthened: what was stored together does not expire together (reference D3).
         settings.jitter = Self.jitter
         settings.negativeTTL = Limits.memoErrorsMax
+        if cache.secondLevel != nil { settings.spillWeightMin = Limits.memoDiskWeightMin }
         namespace = try cache.addNamespace(settings)
         settings.name = "route"
         routeNamespace = try cache.addNamespace(settings)
@@ -177,19 +178,26 @@ package final class Memo {
         }
     }
 
-    /// Nothing is stored in memory for this invocation, which leads its flight.
-    ///
-    /// The seam to a second level: who has one asks it for `ticket.key` here, and calls `found` with what it gave or admits the
-    /// invocation when it has nothing. Until then equal invocations wait as followers.
+    /// Nothing is stored in memory for this invocation, which leads its flight: the second level is asked, unless it surely has nothing.
+    /// Meanwhile equal invocations wait as followers.
     private func missed(_ invocation: Invocation, _ ticket: MemoTicket, _ flight: FlightID) {
-        invoker.admit(invocation)
+        let namespace = ticket.rule.namespace
+        guard let below = cache.secondLevel, ticket.key.withUnsafeBytes({ below.mayHold($0, in: namespace) }) else {
+            return invoker.admit(invocation)
+        }
+        ticket.isReading = true
+        below.get([ticket.key], in: namespace) { [weak self] found in
+            ticket.isReading = false
+            guard let self else { return }
+            if let stored = found[0], stored.value.count >= StoredResult.headBytes { return take(stored, invocation, ticket, flight) }
+            if ticket.isForsaken { abandon(flight) } else { invoker.admit(invocation) }
+        }
     }
 
     /// A second level had it: the leader and its followers are answered without a run, and it is in memory from now on.
     ///
     /// - Parameter stored: a value as `StoredResult` writes it, with the tags and the lifetime that it had.
-    func found(_ invocation: Invocation, _ ticket: MemoTicket, _ flight: FlightID, _ stored: SecondLevelValue) {
-        guard stored.value.count >= StoredResult.headBytes else { return invoker.admit(invocation) }
+    private func take(_ stored: SecondLevelValue, _ invocation: Invocation, _ ticket: MemoTicket, _ flight: FlightID) {
         let now = invoker.loop.now
         stored.value.withUnsafeBytes { value in
             var actions: [FlightAction] = []
@@ -200,7 +208,8 @@ package final class Memo {
             if case .ttl(let span) = stored.policy.lifetime { ttl = Int64(span.seconds) }
             let status = MemoStatus.hit(age: stored.policy.age, ttl: ttl, saved: StoredResult.run(value), isStale: false)
             let outcome = StoredResult.hit(value, status).outcome
-            invocation.answer(outcome)
+            count(ticket.rule)
+            if !ticket.isForsaken { invocation.answer(outcome) }
             deliver(actions, outcome)
         }
     }
@@ -211,11 +220,9 @@ package final class Memo {
         switch ticket.role {
         case .lead(let flight), .refresh(let flight):
             var actions: [FlightAction] = []
-            let isStored = land(invocation, ticket, flight, outcome, &actions)
-            outcome.memo = .miss(stored: isStored)
-            invocation.answer(outcome)
-            outcome.memo = .coalesced(stored: isStored)
-            deliver(actions, outcome)
+            let entry = land(invocation, ticket, flight, outcome, &actions)
+            if invoker.settings.writesThrough, let entry { return writeThrough(entry, invocation, outcome, actions) }
+            conclude(invocation, outcome, isStored: entry != nil, actions)
         case .audit(let pinned): audited(invocation, ticket, pinned, outcome)
         case .alone(let status):
             outcome.memo = status
@@ -224,10 +231,32 @@ package final class Memo {
         }
     }
 
-    /// Reports the end of a run to its flight; true when its result was stored.
+    private func conclude(_ invocation: Invocation, _ outcome: InvocationOutcome, isStored: Bool, _ actions: [FlightAction]) {
+        var outcome = outcome
+        outcome.memo = .miss(stored: isStored)
+        invocation.answer(outcome)
+        outcome.memo = .coalesced(stored: isStored)
+        deliver(actions, outcome)
+    }
+
+    /// Nobody is answered before the result is on disk. (When the disk does not take it, they are answered all the same.)
+    private func writeThrough(_ entry: EntryID, _ invocation: Invocation, _ outcome: InvocationOutcome, _ actions: [FlightAction]) {
+        guard let below = cache.secondLevel, let record = cache.secondLevelRecord(entry, at: invoker.loop.now) else {
+            return conclude(invocation, outcome, isStored: true, actions)
+        }
+        below.put([record]) { [self] _ in
+            // the worker's bytes are gone by now: the stored ones say the same
+            var stored = StoredResult.hit(record.value, .none).outcome
+            (stored.queue, stored.initTime, stored.run) = (outcome.queue, outcome.initTime, outcome.run)
+            (stored.start, stored.logTail) = (outcome.start, outcome.logTail)
+            conclude(invocation, stored, isStored: true, actions)
+        }
+    }
+
+    /// Reports the end of a run to its flight; the entry, when its result was stored.
     private func land(
         _ invocation: Invocation, _ ticket: MemoTicket, _ flight: FlightID, _ outcome: InvocationOutcome, _ actions: inout [FlightAction]
-    ) -> Bool {
+    ) -> EntryID? {
         let now = invoker.loop.now
         var isRefresh = false
         if case .refresh = ticket.role { isRefresh = true }
@@ -242,7 +271,7 @@ package final class Memo {
             if case .functionError = outcome.kind { isError = true }
             guard StoredResult.write(outcome.payload, isError: isError, run: outcome.run, form: ticket.form, to: value) else {
                 cache.release(flight, rememberFor: nil, at: now, into: &actions)
-                return false
+                return nil
             }
             withTags(ticket.rule.tags + extra) {
                 cache.head(flight, policy: policy, tags: $0, expected: value.count, at: now, into: &actions)
@@ -250,12 +279,12 @@ package final class Memo {
             cache.append(flight, value.bytes, at: now, into: &actions)
             let result = cache.finish(flight, at: now, into: &actions)
             value.clear()
-            if case .stored = result { return true }
+            if case .stored(let entry) = result { return entry }
         case .keepToItself(let time): cache.release(flight, rememberFor: time, at: now, into: &actions)
         case .handOver: cache.abort(flight, .leaderGone, at: now, into: &actions)
         case .leaveStale: cache.abort(flight, .originFailed, at: now, into: &actions)
         }
-        return false
+        return nil
     }
 
     /// Does what a flight orders for those who waited. `outcome`: what the others get, while its payload lasts.
@@ -334,6 +363,10 @@ package final class Memo {
 
     /// A client has gone. True: its invocation waited here and is forgotten.
     func forget(_ invocation: Invocation, _ ticket: MemoTicket) -> Bool {
+        if ticket.isReading {
+            ticket.isForsaken = true
+            return true
+        }
         guard case .follow(let flight) = ticket.role, waiting.removeValue(forKey: ticket.waiter.rawValue) != nil else { return false }
         cache.leave(flight, ticket.waiter)
         return true

@@ -7,4 +7,6 @@ extension Limits {
     package static let memoSecondsMax: UInt64 = 31_536_000
     /// Tags that one answer may name, beside Hearth's own.
     package static let memoTagsMax = 60
+    /// Results whose run took at least this many milliseconds are worth the disk: all, as a run costs more than a read.
+    static let memoDiskWeightMin: Float = 1
 }

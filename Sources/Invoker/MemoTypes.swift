@@ -65,6 +65,10 @@ package final class MemoTicket {
     let key: [UInt8]
     let form: (any ResultForm)?
     var role: Role
+    /// It leads, and what the second level has of its key is being read.
+    var isReading = false
+    /// Its client has gone meanwhile.
+    var isForsaken = false
     unowned let memo: Memo
 
     init(_ rule: MemoRule, _ waiter: WaiterID, _ key: [UInt8], _ form: (any ResultForm)?, _ role: Role, _ memo: Memo) {
@@ -83,7 +87,7 @@ package final class NoClient: InvocationClient {
     package func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {}
 }
 
-/// A result as it is stored: what the run was, then its payload.
+/// A result as it is stored, on disk too (another form means another `CacheFile.format`): what the run was, then its payload.
 ///
 ///     u32 microseconds of the run │ u8 1 for an error │ u8 1 for the form of a door │ u16 zero │ payload
 enum StoredResult {

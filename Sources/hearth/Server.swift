@@ -1,8 +1,10 @@
 import Admin
+import AsyncInvoke
 import Base
 import Catalog
 import Config
 import Crypto
+import EventQueue
 import Foundation
 import Invoker
 import LambdaAPI
@@ -21,6 +23,7 @@ final class Server {
     private let catalog: Catalog
     private let cgroups: Cgroups?
     private let cache: SharedCache
+    private let cacheFace: CacheFace
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
@@ -45,23 +48,28 @@ final class Server {
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
             isolation: isolation, cgroups: cgroups)
-        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
+        let disk = config.cacheDisk > 0 ? SharedCache.Disk(path: data.path + "/cache.sqlite", bytes: config.cacheDisk) : nil
+        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, disk: disk, seed: Self.randomSeed())
         invoker = try Invoker(
             loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
-        admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
+        cache.warm()
         let secret = credentials.secretAccessKey
+        let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
+        let events = try EventDispatcher(
+            invoker: invoker, store: EventStore(directory: data.path), arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
+        admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
-        let lambda = LambdaService(invoker: invoker, control: control)
-        let functionURLs = FunctionURLService(
-            invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:", credentials: credentials)
+        let lambda = LambdaService(invoker: invoker, control: control, events: events)
+        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
             config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
             config.connections)
+        cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         functionURLs.port = front.address.port
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in
@@ -101,6 +109,7 @@ final class Server {
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
         settings.logBytesPerFunction = config.logBytes
+        settings.writesThrough = config.cacheWriteThrough
         return settings
     }
 
@@ -120,10 +129,7 @@ final class Server {
                 loop: loop, host: address.host, port: address.port, service: service, timeouts: timeouts,
                 connectionsMax: connectionsMax)
         } catch {
-            let hint =
-                error.isAddressInUse
-                ? "is in use: stop what uses it, or choose another in runtime.toml" : "cannot be used (\(error))"
-            throw Failure("the address \(address) \(hint)")
+            throw Failure.address(address, error)
         }
     }
 
@@ -132,7 +138,9 @@ final class Server {
         func text(_ listener: HTTPListener) -> String {
             ListenAddress(host: listener.address.host, port: listener.address.port).description
         }
-        return DataDirectory.Endpoints(pid: getpid(), front: text(front), api: text(api), region: config.region)
+        return DataDirectory.Endpoints(
+            pid: getpid(), front: text(front), api: text(api), cache: cacheFace.address,
+            cacheAsksPassword: config.cacheAsksPassword, region: config.region)
     }
 
     /// Runs until a signal ends it; `start` is called on another thread when the listeners answer, and itself calls what it
@@ -155,6 +163,7 @@ final class Server {
         }
         // The listeners alone keep the loop running.
         loop.run()
+        cache.stop()
         data.removeEndpoints()
         cgroups?.end()
     }
@@ -189,6 +198,7 @@ final class Server {
         tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
         api.drain {}
+        cacheFace.close()
         invoker.stop { [unowned self] in loop.stop() }
     }
 }

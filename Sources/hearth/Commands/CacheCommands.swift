@@ -34,8 +34,15 @@ struct CacheStats: ParsableCommand {
         for route in answer["routes"] as? [[String: Any]] ?? [] {
             say("\(route["function"] ?? "") \(route["route"] ?? ""): \(route["hits"] ?? 0) hits, \(route["misses"] ?? 0) misses")
         }
+        if let disk = answer["disk"] as? [String: Any] { say("disk: \(diskLine(disk))") }
         say("\(kibibytes(answer, "used_bytes")) of \(kibibytes(answer, "limit_bytes")) KiB used")
     }
+}
+
+private func diskLine(_ disk: [String: Any]) -> String {
+    func count(_ key: String) -> Int { disk[key] as? Int ?? 0 }
+    return "\(count("entries")) entries, \(count("file_bytes") / 1024) KiB; \(count("hits")) hits, \(count("misses")) misses, "
+        + "\(count("stored")) written, \(count("evicted")) evicted" + (disk["paused"] as? Bool == true ? "; the disk takes nothing" : "")
 }
 
 /// One function's memoization on one line.

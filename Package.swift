@@ -21,7 +21,7 @@ let modules: [Module] = [
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
-    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Catalog", "Pool", "Sandbox"]),
+    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Cache", "Catalog", "Pool", "Sandbox"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
@@ -64,6 +64,7 @@ let tests: [(String, [String])] = [
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
     ("SigV4", ["Base", "SigV4"]),
+    ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),

@@ -64,8 +64,12 @@ extension Cache {
         return left == 0 || !isPrepared || !isCompact || !purges.isSwept || evictions == 0
     }
 
-    /// The moment before which `advance` has nothing to do; nil: nothing is scheduled. (While `advance` returns true, it is now.)
-    package var nextWake: Moment? { wheel.nextDue.map { Moment(nanoseconds: $0 &* 1_000_000) } }
+    /// The moment before which `advance` has nothing to do; nil: nothing is scheduled. (After a purge, or
+    /// while `advance` returns true, it is now.)
+    package var nextWake: Moment? {
+        if !purges.isSwept { return .zero }
+        return wheel.nextDue.map { Moment(nanoseconds: $0 &* 1_000_000) }
+    }
 
     /// Visits records until all have been visited since the last purge.
     private func sweep(_ budget: Int, at tick: Tick) {

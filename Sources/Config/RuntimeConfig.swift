@@ -46,6 +46,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var bodyTimeout: Int
     package var keepAlive: Int
     package var logBytes: Int
+    /// Bytes of the shared cache.
+    package var cacheMemory = Limits.cacheMemoryBytes
     package var isolation = Isolation.on
     /// Directories that sandboxes show beside the system's.
     package var sandboxShows: [String] = []
@@ -82,6 +84,9 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "logs.bytes_per_function", .number(4096...1 << 30, default: Limits.logBytesPerFunction), unit: "bytes",
             "Log output kept in memory for each function."),
+        ConfigKey(
+            "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
+            "What the shared cache may take: keys, values and their overhead."),
         ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
@@ -131,8 +136,19 @@ package struct RuntimeConfig: Equatable, Sendable {
         bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
+        cacheMemory = file.number("cache.memory") ?? cacheMemory
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
+    }
+
+    /// The keys that differ in `other` and are read at the start only.
+    package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
+        [
+            ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
+            ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
+            ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
+            ("sandbox.show", sandboxShows != other.sandboxShows),
+        ].filter(\.1).map(\.0)
     }
 
     private static func address(_ file: ConfigFile, _ path: String) throws(ConfigError) -> ListenAddress? {

@@ -68,21 +68,21 @@ package final class SignalWatcher: Handle {
     }
 }
 
-/// Runs before the loop sleeps.
-final class Prepare: Handle {
-    var onTurn: () -> Void = {}
+/// Runs before the loop sleeps, each time. Does not keep the loop running by itself.
+package final class Prepare: Handle {
+    package var onTurn: () -> Void = {}
 
-    init(loop: Loop) throws(UVError) {
+    package init(loop: Loop) throws(UVError) {
         try super.init(loop: loop, type: UV_PREPARE, doing: "make a prepare handle") { loop, memory in
             uv_prepare_init(loop, memory.assumingMemoryBound(to: uv_prepare_t.self))
         }
     }
 
-    func start() {
+    package func start() {
         uv_prepare_start(pointer(uv_prepare_t.self)) { raw in
             Handle.borrow(raw?.pointee.data, as: Prepare.self).onTurn()
         }
     }
 
-    func stop() { uv_prepare_stop(pointer(uv_prepare_t.self)) }
+    package func stop() { uv_prepare_stop(pointer(uv_prepare_t.self)) }
 }

@@ -11,6 +11,8 @@ final class FrameWorker: Worker {
     private var fromWorker: Pipe?
     /// The beginning of a frame whose end has not come yet.
     private let partial = ByteBuffer()
+    /// Of the invocation that was sent last.
+    private var mark: UInt64 = 0
     /// Bytes of an answer beyond the limit that are still to be thrown away.
     private var discarding = 0
 
@@ -36,6 +38,7 @@ final class FrameWorker: Worker {
     override func send(_ message: InvocationMessage) {
         assert(phase == .idle, "an invocation was sent to a worker that is not idle")
         phase = .busy
+        mark = message.mark
         toWorker?.write(message.frame.bytes)
     }
 
@@ -83,7 +86,7 @@ final class FrameWorker: Worker {
                 return bytes.count
             }
             if length > Limits.workerFrameBytesMax {
-                guard phase == .busy, kind == .answer || kind == .failure || kind == .lastFailure else {
+                guard phase == .busy, kind != .ready, kind != .initFailed else {
                     malformed("a frame over the limit")
                     return bytes.count
                 }
@@ -129,15 +132,25 @@ final class FrameWorker: Worker {
         case (.initFailed, .starting):
             drainLog()
             owner?.workerInitFailed(self, error: rest)
-        case (.answer, .busy) where rest.count >= 4, (.failure, .busy) where rest.count >= 4,
-            (.lastFailure, .busy) where rest.count >= 4:
-            peakKiB = max(peakKiB, UInt32(littleEndian: rest.loadUnaligned(fromByteOffset: 0, as: UInt32.self)))
-            let payload = UnsafeRawBufferPointer(rebasing: rest[4...])
-            let fits = payload.count <= Limits.eventBytesMax
-            answered(fits ? (kind == .answer ? .result : .error) : .tooLarge, payload, isLast: kind == .lastFailure)
+        case (.answer, .busy), (.failure, .busy), (.lastFailure, .busy), (.markedAnswer, .busy), (.markedFailure, .busy):
+            takeAnswer(kind, rest)
         default:
             malformed("a frame out of turn")
         }
+    }
+
+    private func takeAnswer(_ kind: WorkerFrameKind, _ rest: UnsafeRawBufferPointer) {
+        let isMarked = kind == .markedAnswer || kind == .markedFailure
+        let headBytes = isMarked ? 12 : 4
+        guard rest.count >= headBytes else { return malformed("a frame out of turn") }
+        if isMarked, rest.loadUnaligned(fromByteOffset: 4, as: UInt64.self) != mark {
+            return malformed("an answer to another invocation")
+        }
+        peakKiB = max(peakKiB, UInt32(littleEndian: rest.loadUnaligned(fromByteOffset: 0, as: UInt32.self)))
+        let payload = UnsafeRawBufferPointer(rebasing: rest[headBytes...])
+        let fits = payload.count <= Limits.eventBytesMax
+        let isResult = kind == .answer || kind == .markedAnswer
+        answered(fits ? (isResult ? .result : .error) : .tooLarge, payload, isLast: kind == .lastFailure)
     }
 
     private func answered(_ kind: WorkerAnswer.Kind, _ payload: UnsafeRawBufferPointer, isLast: Bool = false) {

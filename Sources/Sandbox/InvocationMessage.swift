@@ -48,6 +48,9 @@ package final class InvocationMessage {
 
     func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: frame.bytes[range]) }
 
+    /// The end of the request id, by which a marked answer says whose it is.
+    var mark: UInt64 { frame.bytes.loadUnaligned(fromByteOffset: Self.deadlineOffset - 8, as: UInt64.self) }
+
     /// Milliseconds since 1970 at which the invocation times out.
     private(set) var deadline: UInt64 = 0
 
@@ -77,4 +80,9 @@ enum WorkerFrameKind: UInt8 {
     case failure = 4
     /// As `failure`, but the worker exits after it and must not be given another invocation.
     case lastFailure = 5
+    /// u32 peak KiB, the last 8 characters of the request id, JSON result. The worker is free. For clients whose process may
+    /// be forked by the handler: the child may come back from the handler too, and its answer would be the next invocation's.
+    case markedAnswer = 6
+    /// The same with a JSON error.
+    case markedFailure = 7
 }

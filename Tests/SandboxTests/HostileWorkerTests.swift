@@ -21,6 +21,7 @@ import Testing
             ("a huge claim of no answer", "os.write(4, frame(1, b'1234', 0xffffffff)); time.sleep(60)", Self.killed, "a frame over the limit"),
             ("ready again", "os.write(4, frame(1, bytes(30))); time.sleep(60)", Self.killed, "a frame out of turn"),
             ("a short answer", "os.write(4, frame(3, b'12')); time.sleep(60)", Self.killed, "a frame out of turn"),
+            ("another's answer", "os.write(4, frame(6, bytes(12) + b'1')); time.sleep(60)", Self.killed, "an answer to another invocation"),
             ("ignores what may be ignored", "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.kill(os.getpid(), signal.SIGTERM); os.abort()", ("Runtime.ExitError", "aborted"), nil),
             ("stops itself", "os.kill(os.getpid(), signal.SIGSTOP)", Self.timedOut, nil),
             ("stops its zygote", "os.kill(os.getppid(), signal.SIGSTOP); time.sleep(60)", Self.timedOut, nil),
@@ -46,6 +47,12 @@ import Testing
         #expect(twice as? String == "first")
         #expect(try server.inside("f", "result = 1") as? Int == 1)
         #expect(try server.logs("f").contains("hearth: the worker sent a frame out of turn and was killed"))
+        // A child of the handler comes back from it too, while the next invocation runs, and all have their own answers.
+        let forking = "import os, time\nchild = os.fork() == 0\nif child: time.sleep(event['wait'])\nresult = 'child' if child else 'parent'"
+        #expect(try server.inside("f", forking, ["wait": 0.3], seconds: 10) as? String == "parent")
+        let next = try server.invoke("f", try eventText(["code": "import time; time.sleep(0.8); result = 'next'"]), seconds: 10)
+        #expect(next.text == #""next""# || next.object["errorType"] as? String == "Runtime.ExitError", "\(next)")
+        #expect(try server.inside("f", "result = 1") as? Int == 1)
         // A hundred megabytes without a line's end, with the log's tail asked for.
         let (loud, _) = try server.invokeWithLog("f", try eventText(["code": frame + "block = b'x' * (1 << 20)\nfor _ in range(100): os.write(1, block)\nresult = 'done'"]))
         #expect(loud.text == #""done""# && loud["X-Amz-Log-Result"] != nil, "\(loud.status)")

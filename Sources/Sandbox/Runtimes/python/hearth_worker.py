@@ -19,7 +19,7 @@ import sys
 from hearth_imports import after_import
 
 _IN, _OUT = 3, 4
-_READY, _INIT_FAILED, _ANSWER, _FAILURE = 1, 2, 3, 4
+_READY, _INIT_FAILED, _ANSWER, _FAILURE = 1, 2, 6, 7
 _CHUNK = 1 << 16
 
 
@@ -324,13 +324,14 @@ def serve(handler, peak):
     head_size = head.size
     named, names = None, None
     count = 0
-    pack = struct.Struct("<IBI").pack
+    pack = struct.Struct("<IBI8s").pack
     write = posix.write
     clock = time.perf_counter_ns
     peak_kib = 0
     environ = os.environ
     for frame in frames():
         _, _, request_id, deadline, version_size, arn_size, trace_size, context_size = unpack_head(frame)
+        mark = request_id[28:]
         request_id = request_id.decode("ascii")
         at = head_size + version_size + arn_size
         if frame[head_size:at] != named:
@@ -367,7 +368,7 @@ def serve(handler, peak):
         # Memory cannot have grown by much in an instant: short runs are looked at now and then.
         if count & 63 == 1 or clock() - began > 200_000:
             peak_kib = peak.read()
-        data = pack(len(body) + 5, kind, peak_kib) + body
+        data = pack(len(body) + 13, kind, peak_kib, mark) + body
         written = write(_OUT, data)
         if written < len(data):
             write_all(memoryview(data)[written:])

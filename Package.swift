@@ -67,6 +67,7 @@ let tests: [(String, [String])] = [
     ("HTTP", ["Base", "HTTP"]),
     ("RESP", ["Base", "RESP"]),
     ("SigV4", ["Base", "SigV4"]),
+    ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),

@@ -16,8 +16,8 @@ package final class AdminService: HTTPService {
     private let catalog: Catalog
     private let tokenKey: [UInt8]
     private let queue = DispatchQueue(label: "hearth.admin")
-    /// False until the functions of the start are deployed.
-    package var isDeployed = false
+    /// The functions of the start that could not be deployed; nil: they are being deployed.
+    package var undeployed: [String]?
     private var promoting: Set<String> = []
 
     /// - Parameter secret: signs the addresses of packages.
@@ -77,24 +77,30 @@ package final class AdminService: HTTPService {
         Report.fail(404, "there is no function \(name): see hearth list", on: connection)
     }
 
-    /// Ready: what was to be deployed is, and every provisioned worker is initialised.
+    /// Ready: what can be deployed is (one broken directory keeps no other from serving), and every provisioned worker is initialised.
     private func readiness(_ connection: HTTPConnection) {
         let waiting = invoker.measurements.filter { $0.gauges.provisionedReady < $0.gauges.provisionedTarget }
-        if isDeployed, waiting.isEmpty { return connection.respond(200, text: "ready\n") }
         let body = ByteBuffer()
-        body.append("not ready:")
-        if !isDeployed { body.append(" functions are being deployed;") }
+        let isReady = undeployed != nil && waiting.isEmpty
+        body.append(isReady ? "ready" : "not ready:")
+        if let undeployed, !undeployed.isEmpty { body.append("\(isReady ? ", but for" : "") \(undeployed.joined(separator: ", ")): not deployed;") }
+        if undeployed == nil { body.append(" functions are being deployed;") }
         for (metrics, gauges, _) in waiting {
             body.append(" \(metrics.function):\(metrics.version) has \(gauges.provisionedReady) of \(gauges.provisionedTarget) workers;")
         }
         body.append("\n")
-        connection.respond(503, type: "text/plain; charset=utf-8", body.bytes)
+        connection.respond(isReady ? 200 : 503, type: "text/plain; charset=utf-8", body.bytes)
     }
 
     private func metrics(_ connection: HTTPConnection) {
-        let body = ByteBuffer(capacity: 64 * 1024)
-        Exposition(invoker: invoker).write(to: body)
-        connection.respond(200, type: "text/plain; version=0.0.4; charset=utf-8", body.bytes)
+        let exposition = Exposition(invoker)
+        let box = LoopBound(connection, on: invoker.loop)
+        queue.async { [remote = invoker.loop.remote] in
+            let body = ByteBuffer(capacity: 64 * 1024)
+            exposition.write(to: body)
+            let text = Array(body.bytes)
+            remote.post { text.withUnsafeBytes { box.wrapped.respond(200, type: "text/plain; version=0.0.4; charset=utf-8", $0) } }
+        }
     }
 
     // MARK: Packages

@@ -1,10 +1,14 @@
 internal import Base
 internal import Invoker
-internal import UV
 
 /// All metrics in Prometheus' text format 0.0.4.
-struct Exposition {
-    let invoker: Invoker
+///
+/// Made on the loop's thread, which copies the counts; written on another, for hundreds of functions make megabytes of text.
+struct Exposition: @unchecked Sendable {
+    /// Copies that nobody else has.
+    private let versions: [(metrics: VersionMetrics, gauges: PoolGauges)]
+
+    init(_ invoker: Invoker) { versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) } }
 
     /// Upper bounds in seconds: OpenTelemetry's for FaaS durations, with finer ones below for starts by fork.
     private static let bounds: [(text: String, span: Span)] = [
@@ -17,10 +21,9 @@ struct Exposition {
     ]
 
     func write(to out: ByteBuffer) {
-        let all = invoker.measurements
         for row in MetricRow.table {
             out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
-            for (metrics, gauges, _) in all {
+            for (metrics, gauges) in versions {
                 let labels = "function=\"\(metrics.function)\",version=\"\(metrics.version)\""
                 for sample in row.read(metrics, gauges) {
                     switch sample {

@@ -38,6 +38,8 @@ package enum Limits {
     /// Longest keep-alive of a version that no alias leads to and that is not the latest: an old one, as a rule.
     package static let unnamedKeepAlive = Span.seconds(5)
     package static let workerFrameBytesMax = eventBytesMax + 64 * 1024
+    /// Versions of a function whose counts are kept although neither an alias nor a worker is left of them.
+    package static let metricVersionsMax = 16
     package static let logLineBytesMax = 256 * 1024
     package static let logBytesPerFunction = 1024 * 1024
     package static let logTailBytes = 4 * 1024

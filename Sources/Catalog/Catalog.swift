@@ -29,7 +29,7 @@ package final class Catalog: Sendable {
             if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {
                 throw CatalogError.storage("\(directory)/catalog.sqlite was written by a newer Hearth: use that one")
             }
-            current = Mutex(try database.read { try Self.load($0) })
+            current = Mutex(CatalogSnapshot(functions: try database.read { try Self.load($0) }))
         } catch let error as CatalogError {
             throw error
         } catch {
@@ -51,7 +51,7 @@ package final class Catalog: Sendable {
         _ name: String, settings: FunctionSettings, zip: [UInt8], publish: Bool = false, reserved: Int? = nil,
         at time: Int64
     ) throws(CatalogError) -> (FunctionEntry, VersionEntry) {
-        try change { db in
+        try change(name) { db in
             guard try Int64.fetchOne(db, sql: "SELECT id FROM functions WHERE name = ?", arguments: [name]) == nil else {
                 throw CatalogError.functionExists(name)
             }
@@ -74,7 +74,7 @@ package final class Catalog: Sendable {
         _ name: String, zip: [UInt8]? = nil, settings edit: (@Sendable (inout FunctionSettings) -> Void)? = nil,
         publish: Bool = false, revision: String? = nil, at time: Int64
     ) throws(CatalogError) -> (FunctionEntry, VersionEntry) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             if let revision { try Self.check(revision, of: function) }
             guard let latest = try Self.version(db, row: function["latest"]) else {
@@ -96,7 +96,7 @@ package final class Catalog: Sendable {
     }
 
     package func deleteFunction(_ name: String) throws(CatalogError) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             let id: Int64 = function["id"]
             try db.execute(sql: "DELETE FROM functions WHERE id = ?", arguments: [id])
@@ -106,7 +106,7 @@ package final class Catalog: Sendable {
     }
 
     package func deleteVersion(_ name: String, number: Int) throws(CatalogError) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             let id: Int64 = function["id"]
             let text = String(number)
@@ -137,7 +137,7 @@ package final class Catalog: Sendable {
     package func publishVersion(
         _ name: String, codeSha256: String? = nil, description: String? = nil, revision: String? = nil
     ) throws(CatalogError) -> (FunctionEntry, VersionEntry) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             if let revision { try Self.check(revision, of: function) }
             if let codeSha256, let latest = try Self.version(db, row: function["latest"]), latest.codeDigest != codeSha256 {
@@ -168,7 +168,7 @@ package final class Catalog: Sendable {
         _ alias: String, of name: String, to number: Int, provisioned: Int? = nil, mustExist: Bool? = nil,
         description: String? = nil, revision: String? = nil
     ) throws(CatalogError) -> (FunctionEntry, AliasEntry) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             let id: Int64 = function["id"]
             let known = try Row.fetchOne(
@@ -200,7 +200,7 @@ package final class Catalog: Sendable {
 
     /// Deletes an alias and its provisioned concurrency; one that is not there is no error (as in Lambda).
     package func deleteAlias(_ alias: String, of name: String) throws(CatalogError) {
-        try change { db in
+        try change(name) { db in
             let id: Int64 = try Self.function(db, name)["id"]
             try db.execute(sql: "DELETE FROM aliases WHERE function = ? AND name = ?", arguments: [id, alias])
             try db.execute(sql: "DELETE FROM provisioned WHERE function = ? AND qualifier = ?", arguments: [id, alias])
@@ -212,7 +212,7 @@ package final class Catalog: Sendable {
 
     /// Sets or (nil) removes reserved concurrency.
     package func setReserved(_ reserved: Int?, of name: String) throws(CatalogError) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             let id: Int64 = function["id"]
             if let reserved {
@@ -234,7 +234,7 @@ package final class Catalog: Sendable {
 
     /// Sets (or, with 0, removes) provisioned concurrency of a version or alias.
     package func setProvisioned(_ requested: Int, of name: String, qualifier: String) throws(CatalogError) {
-        try change { db in
+        try change(name) { db in
             let function = try Self.function(db, name)
             try Self.provision(db, function["id"], qualifier, requested)
         } then: { _, _ in
@@ -251,9 +251,10 @@ extension Catalog {
         }
     }
 
-    /// Runs `body` in a transaction; after its commit swaps the snapshot, tells the listener and returns `then`'s value.
+    /// Runs `body`, which may change this function alone, in a transaction; after its commit swaps the snapshot, tells the listener and
+    /// returns `then`'s value.
     private func change<Step: Sendable, Result>(
-        _ body: @Sendable (Database) throws -> Step, then: (CatalogSnapshot, Step) throws -> Result
+        _ name: String, _ body: @Sendable (Database) throws -> Step, then: (CatalogSnapshot, Step) throws -> Result
     ) throws(CatalogError) -> Result {
         do {
             // Snapshots are swapped in the order of their commits: both happen on the database's queue.
@@ -263,8 +264,11 @@ extension Catalog {
                     step = try body(db)
                     return .commit
                 }
-                let snapshot = try Self.load(db)
-                current.withLock { $0 = snapshot }
+                let changed = try Self.load(db, only: name).first
+                let snapshot = current.withLock { current in
+                    current = current.replacing(name, with: changed)
+                    return current
+                }
                 listener.withLock { $0 }?(snapshot)
                 guard let step else { throw CatalogError.storage("a transaction ended without a result") }
                 return (step, snapshot)
@@ -377,34 +381,36 @@ extension Catalog {
         try Row.fetchOne(db, sql: "SELECT * FROM versions WHERE id = ?", arguments: [id]).map(version)
     }
 
-    private static func load(_ db: Database) throws -> CatalogSnapshot {
-        var versions: [Int64: [VersionEntry]] = [:]
-        for row in try Row.fetchAll(db, sql: "SELECT * FROM versions") {
-            versions[row["function"], default: []].append(try version(row))
+    /// The functions as they are on disk; one of them, or all.
+    private static func load(_ db: Database, only name: String? = nil) throws -> [FunctionEntry] {
+        func rows(_ table: String) throws -> [Row] {
+            guard let name else { return try Row.fetchAll(db, sql: "SELECT * FROM \(table)") }
+            return try Row.fetchAll(
+                db, sql: "SELECT * FROM \(table) WHERE function = (SELECT id FROM functions WHERE name = ?)", arguments: [name])
         }
+        var versions: [Int64: [VersionEntry]] = [:]
+        for row in try rows("versions") { versions[row["function"], default: []].append(try version(row)) }
         var aliases: [Int64: [String: AliasEntry]] = [:]
-        for row in try Row.fetchAll(db, sql: "SELECT * FROM aliases") {
+        for row in try rows("aliases") {
             let alias = AliasEntry(
                 name: row["name"], version: row["version"], description: row["description"], revisionID: row["revision"],
                 previous: row["previous"])
             aliases[row["function"], default: [:]][alias.name] = alias
         }
         var provisioned: [Int64: [String: Int]] = [:]
-        for row in try Row.fetchAll(db, sql: "SELECT * FROM provisioned") {
-            provisioned[row["function"], default: [:]][row["qualifier"]] = row["requested"]
-        }
-        var functions: [FunctionEntry] = []
-        for row in try Row.fetchAll(db, sql: "SELECT * FROM functions") {
+        for row in try rows("provisioned") { provisioned[row["function"], default: [:]][row["qualifier"]] = row["requested"] }
+        let functions =
+            try name.map { try Row.fetchAll(db, sql: "SELECT * FROM functions WHERE name = ?", arguments: [$0]) }
+            ?? Row.fetchAll(db, sql: "SELECT * FROM functions")
+        return functions.compactMap { row in
             let id: Int64 = row["id"]
             let latest: Int64 = row["latest"]
-            guard let entry = versions[id]?.first(where: { $0.rowID == latest }) else { continue }
+            guard let entry = versions[id]?.first(where: { $0.rowID == latest }) else { return nil }
             let numbered = (versions[id] ?? []).compactMap { version in version.number.map { ($0, version) } }
-            functions.append(
-                FunctionEntry(
-                    name: row["name"], latest: entry, latestRevisionID: row["latest_revision"],
-                    versions: Dictionary(numbered) { first, _ in first }, aliases: aliases[id] ?? [:],
-                    reserved: row["reserved"], provisioned: provisioned[id] ?? [:], createdMilliseconds: row["created"]))
+            return FunctionEntry(
+                name: row["name"], latest: entry, latestRevisionID: row["latest_revision"],
+                versions: Dictionary(numbered) { first, _ in first }, aliases: aliases[id] ?? [:],
+                reserved: row["reserved"], provisioned: provisioned[id] ?? [:], createdMilliseconds: row["created"])
         }
-        return CatalogSnapshot(functions: functions)
     }
 }

@@ -123,6 +123,27 @@ package final class CatalogSnapshot: Sendable {
         self.table = table
     }
 
+    /// The catalogue after one function has changed, come or (nil) gone.
+    func replacing(_ name: String, with function: FunctionEntry?) -> CatalogSnapshot {
+        CatalogSnapshot(functions: functions.filter { $0.name != name } + (function.map { [$0] } ?? []))
+    }
+
+    /// Nothing: what a node knows before it has read its catalogue.
+    package static let empty = CatalogSnapshot(functions: [])
+
+    /// The functions that differ between two states of the catalogue: what each was (nil: it was not there) and is.
+    package func changes(since before: CatalogSnapshot) -> [(old: FunctionEntry?, new: FunctionEntry?)] {
+        var changes: [(old: FunctionEntry?, new: FunctionEntry?)] = []
+        var olds = before.functions[...]
+        for new in functions {
+            while let old = olds.first, old !== new, old.name < new.name { changes.append((olds.removeFirst(), nil)) }
+            let old = olds.first.flatMap { $0 === new || $0.name == new.name ? $0 : nil }
+            if old != nil { olds.removeFirst() }
+            if old !== new { changes.append((old, new)) }
+        }
+        return changes + olds.map { ($0, nil) }
+    }
+
     private static func hash(_ bytes: UnsafeRawBufferPointer) -> Int {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }

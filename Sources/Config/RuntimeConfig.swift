@@ -157,6 +157,16 @@ package struct RuntimeConfig: Equatable, Sendable {
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
 
+    /// The keys that differ in `other` and are read at the start only.
+    package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
+        [
+            ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
+            ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
+            ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
+            ("sandbox.show", sandboxShows != other.sandboxShows),
+        ].filter(\.1).map(\.0)
+    }
+
     private static func address(_ file: ConfigFile, _ path: String) throws(ConfigError) -> ListenAddress? {
         guard let text = file.text(path) else { return nil }
         guard let address = ListenAddress(text) else {

@@ -54,7 +54,8 @@ package final class FunctionLog {
     private var oldest = 0
     private var outputBytes = 0
     private let recordsMax: Int
-    private let outputBytesMax: Int
+    /// Bytes of output that are kept; less takes effect with the next output.
+    package var outputBytesMax: Int
     /// The sequence number that the next record gets.
     package private(set) var nextSequence: UInt64 = 0
     private var followers: [UInt64: () -> Void] = [:]

@@ -35,14 +35,17 @@ package struct InvokerSettings: Sendable {
 /// Thread rule: the loop's thread.
 package final class Invoker {
     package let loop: Loop
-    package let settings: InvokerSettings
+    package private(set) var settings: InvokerSettings
     package let codeStore: CodeStore
     /// The catalogue as all requests see it; swapped whole after each commit.
     package private(set) var snapshot: CatalogSnapshot
     private var pools: [Int64: VersionPool] = [:]
     private var drainingPools: [VersionPool] = []
     private var states: [String: FunctionState] = [:]
-    private var metricsByVersion: [String: VersionMetrics] = [:]
+    /// By function, then by version.
+    private var metrics: [String: [String: VersionMetrics]] = [:]
+    /// Deleted functions that may still run.
+    private var departed: Set<String> = []
     private var random: Random
     private var reservedSum = 0
     private var unreservedInFlight = 0
@@ -56,7 +59,7 @@ package final class Invoker {
         loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, settings: InvokerSettings, seed: UInt64
     ) {
         self.loop = loop
-        self.snapshot = snapshot
+        self.snapshot = .empty
         self.codeStore = codeStore
         self.settings = settings
         random = Random(seed: seed)
@@ -159,21 +162,44 @@ package final class Invoker {
 
     package func metrics(function: String, version: VersionEntry) -> VersionMetrics {
         let label = version.number.map(String.init) ?? "$LATEST"
-        let key = "\(function):\(label)"
-        if let metrics = metricsByVersion[key] { return metrics }
-        let metrics = VersionMetrics(function: function, version: label)
-        metricsByVersion[key] = metrics
-        return metrics
+        if let known = metrics[function]?[label] { return known }
+        let made = VersionMetrics(function: function, version: label)
+        metrics[function, default: [:]][label] = made
+        return made
     }
 
     /// All metrics with the gauges of their pool, in order of name and version.
     package var measurements: [(metrics: VersionMetrics, gauges: PoolGauges, pool: VersionPool?)] {
         var pools: [ObjectIdentifier: VersionPool] = [:]
         for pool in self.pools.values { pools[ObjectIdentifier(pool.metrics)] = pool }
-        return metricsByVersion.sorted { $0.key < $1.key }.map { _, metrics in
-            let pool = pools[ObjectIdentifier(metrics)]
-            return (metrics, pool?.gauges ?? PoolGauges(), pool)
+        return metrics.sorted { $0.key < $1.key }.flatMap { _, versions in
+            versions.sorted { $0.key < $1.key }.map { _, metrics in
+                let pool = pools[ObjectIdentifier(metrics)]
+                return (metrics, pool?.gauges ?? PoolGauges(), pool)
+            }
         }
+    }
+
+    /// Forgets the counts of versions that are deleted, and of all but the newest that nothing leads to.
+    private func forgetMetrics(of name: String) {
+        guard let known = metrics[name] else { return }
+        let used = Set(allPools.lazy.filter { $0.function.name == name }.map { ObjectIdentifier($0.metrics) })
+        guard let function = snapshot.function(named: name) else {
+            metrics[name] = known.filter { used.contains(ObjectIdentifier($0.value)) }
+            return
+        }
+        var numbers = Set(function.versions.keys.sorted().suffix(Limits.metricVersionsMax)).union(function.aliases.values.map(\.version))
+        numbers.formUnion(function.provisioned.keys.compactMap { Int($0) })
+        metrics[name] = known.filter { label, metrics in
+            label == "$LATEST" || Int(label).map { numbers.contains($0) } == true || used.contains(ObjectIdentifier(metrics))
+        }
+    }
+
+    /// New limits for all that comes; what runs runs on.
+    package func configure(_ settings: InvokerSettings) {
+        self.settings = settings
+        for state in states.values { state.log.outputBytesMax = settings.logBytesPerFunction }
+        for pool in pools.values { pool.reconfigure() }
     }
 
     func poolSettings(for version: VersionEntry, provisioned: Int) -> PoolSettings {
@@ -204,6 +230,7 @@ package final class Invoker {
     /// A pool that drains may have become empty.
     func drained() {
         drainingPools.removeAll { $0.isEmpty }
+        if !departed.isEmpty { forgetDeparted() }
         guard isStopping, let onStopped, allPools.allSatisfy(\.isEmpty) else { return }
         self.onStopped = nil
         onStopped()
@@ -222,36 +249,53 @@ package final class Invoker {
 
     // MARK: The catalogue
 
-    /// Takes over a new state of the catalogue: pools that it no longer reaches drain, targets move.
+    /// Takes over a new state of the catalogue: pools that it no longer reaches drain, targets move. Costs by what has changed.
     package func adopt(_ snapshot: CatalogSnapshot) {
+        let changes = snapshot.changes(since: self.snapshot)
         self.snapshot = snapshot
-        var reachable: Set<Int64> = []
-        reservedSum = 0
-        for function in snapshot.functions {
-            let state = state(of: function)
-            state.reserved = function.reserved
-            reservedSum += function.reserved ?? 0
-            var targets: [Int64: (VersionEntry, Int)] = [:]
-            for (qualifier, requested) in function.provisioned {
-                guard let version = function.resolve(qualifier: qualifier)?.version else { continue }
-                targets[version.rowID, default: (version, 0)].1 += requested
-            }
-            var named = Set(targets.keys)
-            named.insert(function.latest.rowID)
-            for alias in function.aliases.values { if let version = function.versions[alias.version] { named.insert(version.rowID) } }
-            for version in function.allVersions {
-                reachable.insert(version.rowID)
-                pools[version.rowID]?.adopt(state, metrics: metrics(function: function.name, version: version))
-                guard let pool = pools[version.rowID] ?? (targets[version.rowID] != nil ? pool(for: version, of: function) : nil)
-                else { continue }
-                pool.provisionedTarget = targets[version.rowID]?.1 ?? 0
-                pool.isNamed = named.contains(version.rowID)
+        for (old, new) in changes {
+            reservedSum += (new?.reserved ?? 0) - (old?.reserved ?? 0)
+            if let new { adopt(new) } else if let old { departed.insert(old.name) }
+            let reachable = Set((new?.allVersions ?? []).map(\.rowID))
+            for version in old?.allVersions ?? [] where !reachable.contains(version.rowID) {
+                if let pool = pools[version.rowID] { remove(pool, version.rowID) }
             }
         }
-        for (row, pool) in pools where !reachable.contains(row) { remove(pool, row) }
         retireUnnamed()
-        let names = Set(snapshot.functions.map(\.name))
-        states = states.filter { names.contains($0.key) || $0.value.inFlight > 0 }
+        for name in changes.compactMap({ ($0.new ?? $0.old)?.name }) { forgetMetrics(of: name) }
+        forgetDeparted()
+    }
+
+    private func adopt(_ function: FunctionEntry) {
+        let state = state(of: function)
+        state.reserved = function.reserved
+        var targets: [Int64: (VersionEntry, Int)] = [:]
+        for (qualifier, requested) in function.provisioned {
+            guard let version = function.resolve(qualifier: qualifier)?.version else { continue }
+            targets[version.rowID, default: (version, 0)].1 += requested
+        }
+        var named = Set(targets.keys)
+        named.insert(function.latest.rowID)
+        for alias in function.aliases.values { if let version = function.versions[alias.version] { named.insert(version.rowID) } }
+        for version in function.allVersions {
+            guard let pool = pools[version.rowID] ?? (targets[version.rowID] != nil ? pool(for: version, of: function) : nil)
+            else { continue }
+            pool.adopt(state, metrics: metrics(function: function.name, version: version))
+            pool.provisionedTarget = targets[version.rowID]?.1 ?? 0
+            pool.isNamed = named.contains(version.rowID)
+        }
+    }
+
+    private func forgetDeparted() {
+        for name in departed {
+            let isBack = snapshot.function(named: name) != nil
+            guard isBack || states[name]?.inFlight ?? 0 == 0 else { continue }
+            if !isBack {
+                states[name] = nil
+                forgetMetrics(of: name)
+            }
+            departed.remove(name)
+        }
     }
 
     // MARK: The end

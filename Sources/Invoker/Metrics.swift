@@ -36,6 +36,26 @@ package final class VersionMetrics {
         self.version = version
     }
 
+    /// The counts as they are now, for another thread. (The histograms share their memory until one of both changes.)
+    package func copy() -> VersionMetrics {
+        let copy = VersionMetrics(function: function, version: version)
+        copy.invocations = invocations
+        copy.errors = errors
+        copy.timeouts = timeouts
+        copy.crashes = crashes
+        copy.throttles = throttles
+        copy.provisionedInvocations = provisionedInvocations
+        copy.spilloverInvocations = spilloverInvocations
+        copy.initFailures = initFailures
+        copy.logBytes = logBytes
+        copy.duration = duration
+        copy.queueWait = queueWait
+        copy.initTimes = initTimes
+        copy.coldStarts = coldStarts
+        copy.coldPhases = coldPhases
+        return copy
+    }
+
     package var coldStartCount: UInt64 { coldStarts.values.reduce(0) { $0 + $1.count } }
     package var throttleCount: UInt64 { throttles.values.reduce(0, +) }
 }

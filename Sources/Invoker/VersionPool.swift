@@ -114,7 +114,7 @@ package final class VersionPool {
         self.metrics = metrics
     }
 
-    private func reconfigure() {
+    func reconfigure() {
         let wanted = max(provisionedTarget, claims.values.max() ?? 0)
         var settings = invoker.poolSettings(for: version, provisioned: wanted)
         if !isNamed { settings.keepAlive = min(settings.keepAlive, Limits.unnamedKeepAlive) }

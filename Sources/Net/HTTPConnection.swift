@@ -5,7 +5,7 @@ internal import UV
 /// One HTTP/1.1 connection: reads requests one after the other, writes their answers in that order.
 ///
 ///     head ──head complete──▶ body ──body complete──▶ answering ──answer written──▶ head
-///       │ bad, late or too large    │                                    │ "Connection: close"
+///       │ bad, late or too large    │ └─▶ streaming ──▶─┘                │ "Connection: close"
 ///       └───────────────▶ lingering ◀┴────────────────────────────────────┘──▶ closed
 ///
 /// Invariants:
@@ -14,10 +14,12 @@ internal import UV
 ///  3. After a framing error nothing more of the connection is parsed.
 ///  4. No request is taken up while more than `Limits.unsentBytesMax` of earlier answers wait for the other side.
 ///  5. `service.handle` runs once per request, and one answer is written per call.
+///  6. While streaming, a `receiver` takes the body in order; it hears of exactly one end: `ended`, `broken`, `clientWentAway`, or its own
+///     answer.
 ///
 /// Thread rule: the loop's thread.
 package final class HTTPConnection {
-    private enum State { case head, body, answering, lingering, closed }
+    private enum State { case head, body, streaming, answering, lingering, closed }
 
     private let stream: TCP
     /// The cycle ends with the connection, which the listener then forgets.
@@ -34,6 +36,10 @@ package final class HTTPConnection {
     /// Bytes of `input` that the current request takes, once known: head and, with a length, body.
     private var requestBytes = 0
     private var bodyMax = 0
+    private var receiver: (any BodyReceiver)?
+    /// What of a streamed body with a length has not come yet.
+    private var bodyLeft: UInt64 = 0
+    private var isBodyPaused = false
     private var isProcessing = false
     /// Requests wait in `input` because of invariant 4.
     private var isHeldBack = false
@@ -80,7 +86,7 @@ package final class HTTPConnection {
             if input.count > listener.limits.headBytesMax { stream.stopReading() }
             return
         case .head where isHeldBack: return input.append(bytes)
-        case .head, .body: break
+        case .head, .body, .streaming: break
         }
         isProcessing = true
         if input.isEmpty {
@@ -107,8 +113,10 @@ package final class HTTPConnection {
             isProcessing = false
             flush()
         }
-        if isHeldBack { stream.stopReading() } else if state == .head || state == .body { stream.startReading() }
+        if isHeldBack || isBodyPaused { stream.stopReading() } else if takesBytes { stream.startReading() }
     }
+
+    private var takesBytes: Bool { state == .head || state == .body || state == .streaming }
 
     private var isBackedUp: Bool { queuedBytes > Limits.unsentBytesMax }
 
@@ -120,7 +128,7 @@ package final class HTTPConnection {
     /// Takes requests from the front of `bytes`; returns how many bytes are done with.
     private func process(_ bytes: UnsafeRawBufferPointer) -> Int {
         var used = 0
-        while used < bytes.count, state == .head || state == .body {
+        while used < bytes.count, takesBytes {
             if state == .head, isBackedUp {
                 isHeldBack = true
                 break
@@ -147,7 +155,14 @@ package final class HTTPConnection {
         if state == .head {
             guard try parser.parse(bytes) else { return false }
             try beginBody(bytes)
+            if state != .body {
+                // The head goes now; what follows it is the body's.
+                requestBytes = parser.headBytes
+                if state == .streaming, parser.framing == .length(0) { endBody(trailers: []) }
+                return true
+            }
         }
+        if state == .streaming { return try takePiece(bytes) }
         switch parser.framing {
         case .none:
             handle(bytes, body: UnsafeRawBufferPointer(start: nil, count: 0))
@@ -169,18 +184,89 @@ package final class HTTPConnection {
         state = .body
         if case .none = parser.framing { return }
         let empty = UnsafeRawBufferPointer(start: nil, count: 0)
-        bodyMax = listener.service.bodyBytesMax(
-            HTTPRequest(connection: self, head: parser, bytes: bytes, body: empty))
+        let request = HTTPRequest(connection: self, head: parser, bytes: bytes, body: empty)
+        bodyMax = listener.service.bodyBytesMax(request)
         if case .length(let length) = parser.framing {
             guard length <= UInt64(bodyMax) else { throw .bodyTooLarge }
             requestBytes += Int(length)
+            bodyLeft = length
         } else {
             chunks = ChunkedDecoder()
             chunkedBody = ByteBuffer()
         }
+        try beginStreaming(request)
+        guard state == .body || state == .streaming else { return }
         if parser.expectContinue, bytes.count < requestBytes || parser.framing == .chunked {
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
         }
+    }
+
+    // MARK: Streamed bodies
+
+    private func beginStreaming(_ request: HTTPRequest) throws(HTTPError) {
+        state = .streaming
+        isBodyPaused = false
+        let receiver = listener.service.bodyReceiver(request)
+        guard state == .streaming else { return }
+        guard let receiver else { return state = .body }
+        self.receiver = receiver
+        deadline = listener.deadline(after: listener.timeouts.body)
+    }
+
+    /// Gives the receiver what has come of its body.
+    private func takePiece(_ bytes: UnsafeRawBufferPointer) throws(HTTPError) -> Bool {
+        if !isBodyPaused { deadline = listener.deadline(after: listener.timeouts.body) }
+        guard parser.framing == .chunked else {
+            requestBytes = Int(min(UInt64(bytes.count), bodyLeft))
+            bodyLeft -= UInt64(requestBytes)
+            receiver?.received(UnsafeRawBufferPointer(rebasing: bytes[..<requestBytes]))
+            if bodyLeft == 0, state == .streaming { endBody(trailers: []) }
+            return true
+        }
+        guard let piece = chunkedBody, let step = try chunks?.decode(bytes, into: piece, max: bodyMax) else { return false }
+        requestBytes = step.consumed
+        if !piece.isEmpty { receiver?.received(piece.bytes) }
+        piece.clear()
+        if step.done, state == .streaming { endBody(trailers: chunks?.trailers ?? []) }
+        return true
+    }
+
+    private func endBody(trailers: [(name: String, value: [UInt8])]) {
+        chunks = nil
+        chunkedBody = nil
+        state = .answering
+        deadline = .max
+        let receiver = self.receiver
+        self.receiver = nil
+        isBodyPaused = false
+        receiver?.ended(trailers: trailers)
+    }
+
+    /// Reads no more of the body than what has come already, which may be as much as one read takes.
+    package func pauseBody() {
+        guard state == .streaming, !isBodyPaused else { return }
+        isBodyPaused = true
+        deadline = .max
+        stream.stopReading()
+    }
+
+    package func resumeBody() {
+        guard state == .streaming, isBodyPaused else { return }
+        isBodyPaused = false
+        deadline = listener.deadline(after: listener.timeouts.body)
+        if !isProcessing { stream.startReading() }
+    }
+
+    /// What has not come of the body is not read any more: the connection ends with the answer that is now due.
+    private func leaveBody() -> (any BodyReceiver)? {
+        state = .answering
+        deadline = .max
+        keepsAlive = false
+        isBodyPaused = false
+        chunks = nil
+        chunkedBody = nil
+        defer { receiver = nil }
+        return receiver
     }
 
     private func waitForBody() -> Bool {
@@ -208,6 +294,7 @@ package final class HTTPConnection {
     }
 
     private func refuse(_ error: HTTPError, _ bytes: UnsafeRawBufferPointer) {
+        if state == .streaming, let receiver = leaveBody() { return receiver.broken(status: error.status, reason: error.reason) }
         let hasHead = state == .body
         state = .answering
         keepsAlive = false
@@ -220,6 +307,7 @@ package final class HTTPConnection {
 
     /// Begins an answer; fields follow, then `end` or `beginChunks`.
     package func begin(_ status: Int) {
+        if state == .streaming { _ = leaveBody() }
         guard state == .answering else { return }
         output.appendStatusLine(status)
         output.append(listener.dateField)
@@ -274,6 +362,27 @@ package final class HTTPConnection {
         guard state == .answering else { return }
         if isChunkedAnswer, !answersHead { output.appendLastChunk() }
         isChunkedAnswer = false
+        finishAnswer()
+    }
+
+    /// Ends the head; exactly `length` bytes follow by `send`, then `endLength`.
+    package func beginLength(_ length: UInt64) {
+        guard state == .answering else { return output.clear() }
+        output.append("Content-Length: ")
+        output.append(decimal: length)
+        output.append("\r\n\r\n")
+    }
+
+    package func send(_ bytes: UnsafeRawBufferPointer) {
+        guard state == .answering, !answersHead, !bytes.isEmpty else { return }
+        if isProcessing { return output.append(bytes) }
+        stream.write(output.bytes, bytes)
+        output.clear()
+        if stream.queuedBytes > 0, deadline == .max { awaitReader() }
+    }
+
+    package func endLength() {
+        guard state == .answering else { return }
         finishAnswer()
     }
 
@@ -338,6 +447,9 @@ package final class HTTPConnection {
             return stream.queuedBytes < unsentBefore ? awaitReader() : close()
         }
         switch state {
+        case .streaming:
+            guard let receiver = leaveBody() else { return close() }
+            receiver.broken(status: 408, reason: "the request did not arrive in time")
         case .head where !input.isEmpty, .body:
             state = .answering
             keepsAlive = false
@@ -364,9 +476,12 @@ package final class HTTPConnection {
         guard state != .closed else { return }
         state = .closed
         let pending = self.pending
+        let receiver = self.receiver
         self.pending = nil
+        self.receiver = nil
         stream.close()
         listener.remove(self)
+        receiver?.clientWentAway()
         pending?.clientWentAway()
     }
 }
@@ -382,7 +497,10 @@ extension HTTPConnection: StreamDelegate {
         case .head:
             deadline = listener.deadline(after: listener.timeouts.keepAlive)
             goOn()
-        default: if state == .answering { deadline = .max }
+        case .answering:
+            deadline = .max
+            pending?.canWrite()
+        default: break
         }
     }
 }

@@ -8,10 +8,11 @@ package import UV
 /// timer of its own.
 package final class HTTPListener {
     package let service: any HTTPService
-    let timeouts: HTTPTimeouts
+    /// Counted from what begins after a change.
+    package var timeouts: HTTPTimeouts
     let limits: HTTPLimits
     let loop: Loop
-    private let connectionsMax: Int
+    package var connectionsMax: Int
     private let admits: ((TCP) -> Bool)?
     private var socket: TCPListener?
     private let timer: Timer

@@ -9,6 +9,10 @@ package protocol HTTPService: AnyObject {
     /// Answers a request whose body is larger than that, with 413; the connection ends with it.
     func refuseTooLarge(_ request: HTTPRequest)
 
+    /// Who takes the body of this request piece by piece; nil: `handle` gets it whole. Asked when the head is complete and a body follows;
+    /// the service may also answer at once, and then the body is not read.
+    func bodyReceiver(_ request: HTTPRequest) -> (any BodyReceiver)?
+
     /// Answers `request`: exactly one answer, now or later, through `request.connection`.
     ///
     /// The request's bytes are gone when this returns: what is needed later must be copied.
@@ -16,6 +20,8 @@ package protocol HTTPService: AnyObject {
 }
 
 extension HTTPService {
+    package func bodyReceiver(_ request: HTTPRequest) -> (any BodyReceiver)? { nil }
+
     package func refuseTooLarge(_ request: HTTPRequest) {
         let error = HTTPError.bodyTooLarge
         request.connection.respond(error.status, text: error.reason)
@@ -42,9 +48,28 @@ package struct HTTPRequest {
     }
 }
 
+/// Takes a request's body as it comes, however long it is. It may answer at any time; before the end of the body that closes the connection
+/// when the answer is written. `HTTPConnection.pauseBody` holds the client back.
+package protocol BodyReceiver: AnyObject {
+    /// The next bytes of the body, without framing; they are gone when this returns.
+    func received(_ bytes: UnsafeRawBufferPointer)
+    /// The body is complete: an answer is due. `trailers`: names in lower case.
+    func ended(trailers: [(name: String, value: [UInt8])])
+    /// The body cannot be read to its end (its framing is wrong, it is too large, or it came too slowly): answer that.
+    func broken(status: Int, reason: StaticString)
+    /// There is nobody left to answer.
+    func clientWentAway()
+}
+
 /// Work that waits to answer on a connection, and wants to know when nobody waits for it any more.
 package protocol PendingAnswer: AnyObject {
     func clientWentAway()
+    /// The other side has taken all that was written; only after something had to wait.
+    func canWrite()
+}
+
+extension PendingAnswer {
+    package func canWrite() {}
 }
 
 /// The time limits of a listener, in whole seconds.

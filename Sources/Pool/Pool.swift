@@ -49,6 +49,7 @@ package struct Pool {
     private var rule = StartRule()
     private var isDraining = false
     private var hasHadWorker = false
+    private var hasServed = false
     /// How the last worker that left had ended, as the reason for the next start.
     private var lastEnd: StartReason?
     /// The time of the last event that judged starts.
@@ -104,6 +105,7 @@ package struct Pool {
         actions.append(.dispatch(call, id(of: slot), first: !slots[slot].hasServed))
         slots[slot].call = call
         slots[slot].hasServed = true
+        hasServed = true
         move(slot, to: .busy, at: now)
     }
 
@@ -252,7 +254,8 @@ package struct Pool {
     private var reasonToStart: StartReason {
         if settings.provisioned > 0, tally.provisionedReady > 0 { return .spillover }
         if alive > 0 { return hasHadWorker ? .scaleUp : .first }
-        return lastEnd ?? (hasHadWorker ? .evicted : .first)
+        // (A deployment may have tried one out that never served.)
+        return lastEnd ?? (hasServed ? .evicted : .first)
     }
 
     /// Brings the provisioned workers to their number, and all workers under their bound.

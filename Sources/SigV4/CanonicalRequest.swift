@@ -46,6 +46,22 @@ package struct SignedParts {
         return endsWithSlash ? joined + "/" : joined
     }
 
+    /// The query's names and values, decoded; of a name that is repeated, the first.
+    var queryPairs: [String: String] {
+        var pairs: [String: String] = [:]
+        query.withUnsafeBytes { bytes in
+            for item in QueryItems(bytes) {
+                func text(_ range: ByteRange) -> String {
+                    let raw = range.slice(bytes)
+                    return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
+                }
+                let name = text(item.name)
+                if pairs[name] == nil { pairs[name] = item.value.map(text) ?? "" }
+            }
+        }
+        return pairs
+    }
+
     private var canonicalQuery: String {
         var pairs: [(name: String, value: String)] = []
         for part in query.split(separator: UInt8(ascii: "&")) {

@@ -7,12 +7,12 @@ package struct Identity: Equatable, Sendable {
     package let service: String
 }
 
-/// Verifies Signature Version 4 in the Authorization header. (Presigned queries and chunk signatures come with S3.)
+/// Verifies Signature Version 4 in the Authorization header. (S3's other ways to sign: `verifyS3`.)
 ///
 /// Thread rule: one thread; each listener has its own.
 package final class Verifier {
     /// How far the clocks may be apart, in seconds (AWS: 15 minutes).
-    private static let skewMax: UInt64 = 900
+    static let skewMax: UInt64 = 900
     private static let cachedKeysMax = 64
 
     private struct CachedKey: Hashable {
@@ -20,7 +20,7 @@ package final class Verifier {
         let scope: CredentialScope
     }
 
-    private let secret: (String) -> String?
+    let secret: (String) -> String?
     private var keys: [CachedKey: [UInt8]] = [:]
 
     /// - Parameter secret: the secret of an access key, or nil.
@@ -57,7 +57,7 @@ package final class Verifier {
         return Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: fields.scope.service)
     }
 
-    private func header(_ name: String, in parts: SignedParts) -> String? {
+    func header(_ name: String, in parts: SignedParts) -> String? {
         parts.headers.first { $0.name == name }.map { String(decoding: $0.value, as: UTF8.self) }
     }
 
@@ -75,7 +75,7 @@ package final class Verifier {
         if time > latest { throw .expired("Signature not yet current: \(time) is still later than \(latest) (\(amzTime(now)) + 15 min.)") }
     }
 
-    private func key(_ accessKeyID: String, _ scope: CredentialScope, _ secret: String) -> [UInt8] {
+    func key(_ accessKeyID: String, _ scope: CredentialScope, _ secret: String) -> [UInt8] {
         let name = CachedKey(accessKeyID: accessKeyID, scope: scope)
         if let key = keys[name] { return key }
         if keys.count >= Self.cachedKeysMax { keys.removeAll(keepingCapacity: true) }
@@ -86,7 +86,7 @@ package final class Verifier {
 }
 
 /// `AWS4-HMAC-SHA256 Credential=KEY/scope, SignedHeaders=a;b, Signature=hex`
-private struct Authorization {
+struct Authorization {
     let accessKeyID: String
     let scope: CredentialScope
     let signedHeaders: [String]

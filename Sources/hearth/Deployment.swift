@@ -32,21 +32,8 @@ struct Deployment {
         let ignored = FileManager.default.contents(atPath: directory + "/.hearthignore")
         let zip = try ZipArchive.pack(
             directory: directory, ignoring: IgnoreRules(ignored.map { String(decoding: $0, as: UTF8.self) } ?? ""))
-        let before = try get("configuration")
         progress("uploading \(zip.count / 1024 + 1) KiB")
-        if before == nil {
-            try create(manifest, zip)
-        } else {
-            try expect(
-                client.call("PUT", path("configuration"), body: encode(configuration(manifest))), 200)
-            try expect(
-                client.call("PUT", path("code"), body: encode(["ZipFile": Data(zip).base64EncodedString()])), 200)
-        }
-        let knownVersions = try versionNumbers()
-        let published = try expect(client.call("POST", path("versions"), body: Array("{}".utf8)), 201)
-        guard let version = (object(published)["Version"] as? String).flatMap({ Int($0) }) else {
-            throw Failure("the API published no version of \(name)")
-        }
+        let (version, isNew) = try publish(manifest, zip)
         // Never below the provisioned concurrency, which the promotion may lower (or raise).
         let isLowered = try isLowered(manifest.reserved)
         if !isLowered { try setReserved(manifest.reserved) }
@@ -58,8 +45,37 @@ struct Deployment {
         guard promoted.status == 200 else { throw Failure(explain(promoted, version)) }
         if isLowered { try setReserved(manifest.reserved) }
         let workers = object(promoted)["workers"] as? Int ?? 0
-        return Result(version: version, isNew: !knownVersions.contains(version), workers: workers)
+        return Result(version: version, isNew: isNew, workers: workers)
     }
+
+    /// Publishes this code with these settings as one version, or finds the one that is it. Another deployment of the function at the same
+    /// time moves the revision, and then this one begins again: a version never has the code of one and the settings of the other.
+    private func publish(_ manifest: Manifest, _ zip: [UInt8]) throws -> (version: Int, isNew: Bool) {
+        for _ in 1...8 {
+            let known = try versionNumbers()
+            let published: APIClient.Response
+            if let known {
+                let configured = try expect(client.call("PUT", path("configuration"), body: encode(configuration(manifest))), 200)
+                published = try client.call(
+                    "PUT", path("code"),
+                    body: encode([
+                        "ZipFile": Data(zip).base64EncodedString(), "Publish": true,
+                        "RevisionId": object(configured)["RevisionId"] as? String ?? "",
+                    ]))
+                if published.status == 412 { continue }
+                try expect(published, 200)
+                guard let version = number(published) else { break }
+                return (version, !known.contains(version))
+            }
+            published = try create(manifest, zip)
+            if published.status == 409 { continue }
+            guard let version = number(try expect(published, 201)) else { break }
+            return (version, true)
+        }
+        throw Failure("\(name) is being deployed by others all the time: deploy it again when they are done")
+    }
+
+    private func number(_ published: APIClient.Response) -> Int? { (object(published)["Version"] as? String).flatMap { Int($0) } }
 
     private func readManifest() throws -> Manifest {
         var isDirectory: ObjCBool = false
@@ -112,9 +128,17 @@ struct Deployment {
         return object(try expect(response, 200))
     }
 
-    private func versionNumbers() throws -> Set<Int> {
-        let versions = try get("versions")?["Versions"] as? [[String: Any]] ?? []
-        return Set(versions.compactMap { ($0["Version"] as? String).flatMap { Int($0) } })
+    /// nil: there is no such function.
+    private func versionNumbers() throws -> Set<Int>? {
+        var numbers: Set<Int> = []
+        var marker = ""
+        while true {
+            guard let page = try get("versions" + (marker.isEmpty ? "" : "?Marker=\(pathPart(marker))")) else { return nil }
+            let versions = page["Versions"] as? [[String: Any]] ?? []
+            numbers.formUnion(versions.compactMap { ($0["Version"] as? String).flatMap { Int($0) } })
+            guard let next = page["NextMarker"] as? String else { return numbers }
+            marker = next
+        }
     }
 
     private func configuration(_ manifest: Manifest) -> [String: Any] {
@@ -137,12 +161,13 @@ struct Deployment {
         ]
     }
 
-    private func create(_ manifest: Manifest, _ zip: [UInt8]) throws {
+    private func create(_ manifest: Manifest, _ zip: [UInt8]) throws -> APIClient.Response {
         var body = configuration(manifest)
         body["FunctionName"] = name
         body["Role"] = "arn:aws:iam::000000000000:role/hearth"
         body["Code"] = ["ZipFile": Data(zip).base64EncodedString()]
-        try expect(client.call("POST", "/2015-03-31/functions", body: encode(body)), 201)
+        body["Publish"] = true
+        return try client.call("POST", "/2015-03-31/functions", body: encode(body))
     }
 
     private func isLowered(_ reserved: Int?) throws -> Bool {

@@ -17,12 +17,8 @@ struct FunctionsDirectory: Sendable {
         }
     }
 
-    /// Deploys each; says what failed and goes on. True when none did.
-    func deployAll() -> Bool {
-        var isGood = true
-        for name in names { isGood = deploy(name) && isGood }
-        return isGood
-    }
+    /// Deploys each; says what failed and goes on. Returns who did.
+    func deployAll() -> [String] { names.filter { !deploy($0) } }
 
     private func deploy(_ name: String, built: @escaping () -> Void = {}) -> Bool {
         do {

@@ -13,6 +13,7 @@ import UV
 
 /// Wires the modules into one running Hearth. Lives on the main thread, which is the loop's.
 final class Server {
+    /// As it was at the start.
     let config: RuntimeConfig
     let data: DataDirectory
     let credentials: Credentials
@@ -45,12 +46,9 @@ final class Server {
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
             isolation: isolation, cgroups: cgroups)
-        var settings = InvokerSettings()
-        settings.concurrencyMax = config.concurrency
-        settings.workersMax = config.workers
-        settings.logBytesPerFunction = config.logBytes
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
-        invoker = Invoker(loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: settings, seed: Self.randomSeed())
+        invoker = Invoker(
+            loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: Self.invokerSettings(config), seed: Self.randomSeed())
         admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
         let control = LambdaControl(
@@ -59,10 +57,7 @@ final class Server {
         let lambda = LambdaService(invoker: invoker, control: control)
         let functionURLs = FunctionURLService(
             invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:")
-        var timeouts = HTTPTimeouts()
-        timeouts.head = UInt64(config.headTimeout)
-        timeouts.body = UInt64(config.bodyTimeout)
-        timeouts.keepAlive = UInt64(config.keepAlive)
+        let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
             config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
@@ -102,6 +97,22 @@ final class Server {
         return isolation
     }
 
+    private static func invokerSettings(_ config: RuntimeConfig) -> InvokerSettings {
+        var settings = InvokerSettings()
+        settings.concurrencyMax = config.concurrency
+        settings.workersMax = config.workers
+        settings.logBytesPerFunction = config.logBytes
+        return settings
+    }
+
+    private static func timeouts(_ config: RuntimeConfig) -> HTTPTimeouts {
+        var timeouts = HTTPTimeouts()
+        timeouts.head = UInt64(config.headTimeout)
+        timeouts.body = UInt64(config.bodyTimeout)
+        timeouts.keepAlive = UInt64(config.keepAlive)
+        return timeouts
+    }
+
     private static func listen(
         _ address: ListenAddress, _ service: any HTTPService, _ loop: Loop, _ timeouts: HTTPTimeouts, _ connectionsMax: Int
     ) throws -> HTTPListener {
@@ -125,22 +136,48 @@ final class Server {
     }
 
     /// Runs until a signal ends it; `start` is called on another thread when the listeners answer, and itself calls what it
-    /// is given when the functions of the start are deployed.
-    func run(_ start: @escaping @Sendable (_ deployed: () -> Void) -> Void) throws {
+    /// is given, with who failed, when the functions of the start are deployed.
+    ///
+    /// - Parameter reload: reads the configuration again, for SIGHUP.
+    func run(
+        reload: @escaping () throws -> RuntimeConfig,
+        _ start: @escaping @Sendable (_ deployed: (_ failed: [String]) -> Void) -> Void
+    ) throws {
         try data.write(endpoints)
+        signals.append(try SignalWatcher(loop: loop, signal: SIGHUP) { [unowned self] in adopt(reload) })
         for number in [SIGTERM, SIGINT] {
             signals.append(try SignalWatcher(loop: loop, signal: number) { [unowned self] in stop() })
         }
         let box = LoopBound(admin, on: loop)
         let remote = loop.remote
         Thread.detachNewThread {
-            start { remote.post { box.wrapped.isDeployed = true } }
+            start { failed in remote.post { box.wrapped.undeployed = failed } }
         }
         // The listeners alone keep the loop running.
         loop.run()
         data.removeEndpoints()
         cgroups?.end()
     }
+
+    /// Takes over what can change while it runs, and names what cannot. A configuration that cannot be read changes nothing.
+    private func adopt(_ reload: () throws -> RuntimeConfig) {
+        let new: RuntimeConfig
+        do {
+            new = try reload()
+            try cache.resize(limitBytes: new.cacheMemory)
+        } catch {
+            return tell("the configuration stays as it was: \(error)")
+        }
+        invoker.configure(Self.invokerSettings(new))
+        for listener in [front, api] {
+            listener.timeouts = Self.timeouts(new)
+            listener.connectionsMax = new.connections
+        }
+        let fixed = config.fixedKeys(unlike: new)
+        tell("configuration reloaded" + (fixed.isEmpty ? "" : ", but for \(fixed.joined(separator: ", ")): restart for that"))
+    }
+
+    private func tell(_ sentence: String) { FileHandle.standardError.write(Data("hearth: \(sentence)\n".utf8)) }
 
     /// Stops taking connections, lets what runs end, then stops the workers. A second signal ends it at once.
     private func stop() {
@@ -149,7 +186,7 @@ final class Server {
             return loop.stop()
         }
         isStopping = true
-        FileHandle.standardError.write(Data("hearth: stopping: running invocations may end, a second signal kills\n".utf8))
+        tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
         api.drain {}
         cacheFace.close()

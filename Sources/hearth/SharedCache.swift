@@ -25,6 +25,12 @@ final class SharedCache {
         turn.start()
     }
 
+    /// Another limit; when it is lower, what is worth least leaves a little at a time.
+    func resize(limitBytes: Int) throws {
+        try cache.resize(limitBytes: limitBytes)
+        hasMore = true
+    }
+
     private func plan() {
         let due = hasMore ? .zero : cache.nextWake
         guard due != wake else { return }

@@ -2,12 +2,14 @@ import Archive
 import Foundation
 import Testing
 
-@Suite struct ArchiveTests {
+@Suite final class ArchiveTests {
     private let scratch = FileManager.default.temporaryDirectory.appendingPathComponent("hearth-\(UUID().uuidString)").path
 
     init() throws {
         try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
     }
+
+    deinit { try? FileManager.default.removeItem(atPath: scratch) }
 
     private func make(_ files: [String: String], in name: String) throws -> String {
         let root = "\(scratch)/\(name)"

@@ -2,10 +2,12 @@ import Catalog
 import Foundation
 import Testing
 
-@Suite struct CatalogTests {
+@Suite final class CatalogTests {
     private let directory = FileManager.default.temporaryDirectory.appendingPathComponent("hearth-\(UUID().uuidString)").path
 
     init() throws { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true) }
+
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
 
     private func open(_ path: String? = nil) throws -> Catalog { try Catalog(directory: path ?? directory) }
     private let settings = FunctionSettings(runtime: "python3", handler: "app.handler")
@@ -94,7 +96,7 @@ import Testing
                 _ = try catalog.update("f", zip: Array("code \(step)".utf8), publish: true, at: Int64(step))
                 _ = try catalog.moveAlias("live", of: "f", to: step, provisioned: step)
             }
-            let copy = "\(directory)-copy-\(step)"
+            let copy = "\(directory)/copy-\(step)"
             try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
             for file in ["catalog.sqlite", "catalog.sqlite-wal"] where FileManager.default.fileExists(atPath: "\(directory)/\(file)") {
                 try FileManager.default.copyItem(atPath: "\(directory)/\(file)", toPath: "\(copy)/\(file)")
@@ -110,7 +112,7 @@ import Testing
             #expect(sentence.contains("another Hearth uses this data directory"))
         } else { Issue.record("a second catalogue opened the same directory") }
         withExtendedLifetime(catalog) {}
-        let damaged = directory + "-damaged"
+        let damaged = directory + "/damaged"
         try FileManager.default.createDirectory(atPath: damaged, withIntermediateDirectories: true)
         try Data(repeating: 7, count: 9000).write(to: URL(fileURLWithPath: damaged + "/catalog.sqlite"))
         if case .storage(let sentence)? = refusal({ _ = try open(damaged) }) {
@@ -126,6 +128,14 @@ import Testing
         for n in 1...5 { _ = try catalog.createFunction("f\(n)", settings: settings, zip: one, at: 1) }
         try catalog.deleteFunction("f3")
         #expect(heard.counts == [1, 2, 3, 4, 5, 4])
+        // What has not changed is the same object before and after, so that nobody need look at it.
+        let before = catalog.snapshot
+        _ = try catalog.createFunction("f0", settings: settings, zip: two, at: 1)
+        try catalog.setReserved(3, of: "f2")
+        try catalog.deleteFunction("f5")
+        let changes = catalog.snapshot.changes(since: before).map { "\($0.old?.name ?? "-") \($0.new?.name ?? "-") \($0.new?.reserved ?? 0)" }
+        #expect(changes == ["- f0 0", "f2 f2 3", "f5 - 0"] && catalog.snapshot.changes(since: catalog.snapshot).isEmpty)
+        #expect(CatalogSnapshot.empty.changes(since: before).map { $0.old?.name } == ["f1", "f2", "f4", "f5"])
     }
 }
 

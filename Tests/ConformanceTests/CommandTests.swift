@@ -256,6 +256,36 @@ import Testing
         #expect(try hearth("remove", "loaded").code == 0)
     }
 
+    /// A version has the code and the settings of one of two deployments that run at once, never some of each.
+    @Test func deploymentsAtTheSameTimeDoNotMix() throws {
+        let place = try TemporaryDirectory()
+        for name in ["a", "b"] {
+            try TestFunction.python(
+                "mixed", "import os\ndef handler(event, context):\n    return '\(name)' + os.environ['NAME']\n",
+                manifest: "concurrency.provisioned = 0\n[environment]\nNAME = \"\(name)\"\n"
+            ).write(into: place, at: name)
+        }
+        let server = try Self.server.get()
+        for _ in 0..<4 {
+            let deploys = try ["a", "b"].map { name in
+                try Child(
+                    [HearthProcess.binary, "deploy", "\(place.path)/\(name)", "--name", "mixed"], directory: place.path,
+                    environment: HearthProcess.clean.merging(["HEARTH_DATA": server.directory.path + "/data"]) { $1 },
+                    output: "\(place.path)/out-\(name)", errors: "\(place.path)/err-\(name)")
+            }
+            let codes = try deploys.map { try $0.waitForExit(seconds: 60) }
+            let told = place.read("err-a") + place.read("err-b")
+            #expect(codes.contains(.exited(0)), "\(told)")
+            if codes != [.exited(0), .exited(0)] { #expect(told.contains("another deployment of mixed is under way"), "\(told)") }
+        }
+        let versions = try #require(JSONSerialization.jsonObject(with: Data(hearth("describe", "mixed", "--json").out.utf8)) as? [String: Any])
+        for version in try #require(versions["versions"] as? [Int]) {
+            let answer = try server.invoke("mixed", qualifier: String(version)).text
+            #expect(answer == "\"aa\"" || answer == "\"bb\"", "version \(version) is \(answer)")
+        }
+        #expect(try hearth("remove", "mixed").code == 0)
+    }
+
     @Test func serveTellsJSONAndDeploysOnEverySave() throws {
         let place = try TemporaryDirectory()
         try TestFunction.python("saved", "def handler(event, context):\n    return 1\n").write(into: place, at: "functions/saved")

@@ -89,6 +89,27 @@ import Testing
         #expect(try HearthProcess.cli(["--version"], directory: place.path).out.contains("."))
     }
 
+    @Test func aHangupReloadsWhatCanChangeAndNamesWhatCannot() throws {
+        let server = try HearthProcess(
+            functions: [.python("slow", "import time\ndef handler(event, context):\n    time.sleep(2 if event.get('rawQueryString') else 0)\n    return 1\n")])
+        func reload(_ text: String, says: String) throws {
+            try server.directory.write("runtime.toml", text)
+            server.child.signal(SIGHUP)
+            try waitFor("\(says) in \(server.log)") { server.directory.read("err").contains(says) ? () : nil }
+        }
+        try reload("[limits]\nconcurrency = \"many\"\n", says: "the configuration stays as it was: runtime.toml:2")
+        #expect(try server.invoke("slow").status == 200)
+        try reload(
+            "region = \"eu-west-9\"\n[limits]\nconcurrency = 1\n[cache]\nmemory = 2000000\n",
+            says: "configuration reloaded, but for region: restart for that")
+        let wire = try Wire(server.front)
+        try wire.send("GET /slow/?wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        try waitFor("the running call") { try server.get("/slow/").status == 429 ? () : nil }
+        #expect(try wire.response().status == 200)
+        try reload("[limits]\nconcurrency = 1000\n", says: "configuration reloaded\n")
+        #expect(try server.get("/slow/").status == 200)
+    }
+
     @Test func pathsInAConfigurationCountFromItsDirectoryAndCommandsFindTheServerThere() throws {
         let place = try TemporaryDirectory()
         try place.write("site/runtime.toml", "data = \"state/here\"\nfunctions = \"code\"\n[listen]\nfront = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n")

@@ -25,6 +25,23 @@ struct Serve: ParsableCommand {
 
     func run() throws {
         Loop.returnBigBlocks()
+        let server = try Server(config: settings())
+        let endpoints = server.endpoints
+        let report = ServeReport(isJSON: json)
+        report.listening(endpoints)
+        let client = APIClient(endpoint: endpoints.api, credentials: server.credentials, region: endpoints.region)
+        let directory = FunctionsDirectory(path: server.config.functions, client: client, front: endpoints.front, report: report)
+        let isWatching = watch
+        try server.run(reload: settings) { deployed in
+            let failed = directory.deployAll()
+            deployed(failed)
+            report.ready(isComplete: failed.isEmpty)
+            if isWatching { directory.watch() }
+        }
+    }
+
+    /// The configuration file with the options over it.
+    private func settings() throws -> RuntimeConfig {
         var settings = try ConfigFileLoader.load(config)
         if let data { settings.data = data }
         if let functions {
@@ -34,19 +51,7 @@ struct Serve: ParsableCommand {
         if let front { settings.front = try address(front, "--front") }
         if let api { settings.api = try address(api, "--api") }
         if let cache { settings.cache = try address(cache, "--cache") }
-        let server = try Server(config: settings)
-        let endpoints = server.endpoints
-        let report = ServeReport(isJSON: json)
-        report.listening(endpoints)
-        let client = APIClient(endpoint: endpoints.api, credentials: server.credentials, region: endpoints.region)
-        let directory = FunctionsDirectory(path: settings.functions, client: client, front: endpoints.front, report: report)
-        let isWatching = watch
-        try server.run { deployed in
-            let isComplete = directory.deployAll()
-            deployed()
-            report.ready(isComplete: isComplete)
-            if isWatching { directory.watch() }
-        }
+        return settings
     }
 
     private func address(_ text: String, _ option: String) throws -> ListenAddress {

@@ -22,6 +22,7 @@ struct CacheCalls {
     func handle(_ method: HTTPMethod, _ call: String, _ body: UnsafeRawBufferPointer) -> Bool {
         switch (method, call) {
         case (.get, "stats"): Report.send(stats, on: connection)
+        case (.get, "advise"): Report.send(.object([("subjects", .list(invoker.memo.advice.all.map(advice)))]), on: connection)
         case (.post, "purge"): purge(CacheOrder(body))
         case (.post, "explain"): explain(CacheOrder(body), body)
         case (.post, "resize"): resize(CacheOrder(body))
@@ -83,6 +84,39 @@ struct CacheCalls {
             ("function", .text(counts.function)), ("route", .text(counts.path)), ("hits", .number(Double(counts.hits))),
             ("misses", .number(Double(counts.misses))),
         ])
+    }
+
+    // MARK: advise
+
+    /// What other lifetimes and other sizes of the cache would bring to a function or a route.
+    private func advice(_ subject: CacheAdvice.Subject) -> Report {
+        let forecasts = subject.ttls.forecasts()
+        let lookups = subject.ttls.lookupsSeen
+        let ttl = lifetime(subject)
+        func share(_ value: Double?) -> Report { value.map { .number(($0 * 10_000).rounded() / 10_000) } ?? .null }
+        let sizes = invoker.memo.advice.hitRatios(subject) ?? []
+        return .object([
+            ("function", .text(subject.function)), ("route", subject.route.map { .text($0) } ?? .null),
+            ("ttl_s", ttl.map { .number($0.seconds) } ?? .null), ("lookups", .number(Double(lookups))),
+            ("watched_s", .number(subject.ttls.watched.seconds.rounded())), ("keys_tracked", .number(Double(subject.ttls.keysTracked))),
+            ("advice", .text(AdviceSentence.of(forecasts, lookups: lookups, ttl: ttl))),
+            ("ttls", .list(forecasts.map { forecast in
+                .object([
+                    ("ttl_s", .number(forecast.ttl.seconds)), ("hit_ratio", share(forecast.hitRatio)),
+                    ("stale_share", share(forecast.staleShare)),
+                ])
+            })),
+            ("sizes", .list(zip(SizeAdvisor.sizes, sizes).map { size, ratio in
+                .object([("bytes", .number(size * Double(cache.limitBytes))), ("hit_ratio", share(ratio))])
+            })),
+        ])
+    }
+
+    /// As the version that the front listener serves has it; nil: it stores nothing.
+    private func lifetime(_ subject: CacheAdvice.Subject) -> Span? {
+        guard let version = invoker.snapshot.function(named: subject.function)?.front.version else { return nil }
+        guard let route = subject.route else { return invoker.memo.rule(of: version)?.ttl }
+        return version.settings.routes?.first { $0.path == route }.map { .seconds(UInt64(max(0, $0.ttl))) }
     }
 
     // MARK: purge

@@ -2,8 +2,8 @@ package import Base
 
 /// Watches what is asked of the whole cache and predicts what it would answer with other sizes (reference C5).
 ///
-/// For each size a small copy of the eviction policy (`Eviction`) runs over the keys of a `KeySample`; a key of its tail takes the room of all
-/// that it stands for. Queues hold hashes with stamps; one that is not its key's any more is skipped.
+/// For each size a small copy of the eviction policy (`Eviction`) runs over the keys of a `KeySample`; a key of its tail takes the room of
+/// all that it stands for. Queues hold hashes with stamps; one that is not its key's any more is skipped.
 ///
 /// Time is an argument. Thread rule: whoever holds it. Takes less than 1 MiB.
 package final class SizeAdvisor {
@@ -95,8 +95,8 @@ package final class SizeAdvisor {
 
     // MARK: Watching
 
-    /// A key was answered, from the store or by a run whose answer is stored: it takes `charge` bytes, a miss costs `weight`, and its lifetime
-    /// is `ttl` milliseconds. `use`: a small number by which its hit ratio is kept apart (a function, a route).
+    /// A key was answered, from the store or by a run whose answer is stored: it takes `charge` bytes, a miss costs `weight`, and its
+    /// lifetime is `ttl` milliseconds. `use`: a small number by which its hit ratio is kept apart (a function, a route).
     package func observe(_ hash: UInt64, use: Int, charge: Int, weight: Float, ttl: UInt64, at now: Moment) {
         guard use < Self.usesMax else { return }
         while sums.count <= use { sums.append(Sums()) }

@@ -13,6 +13,9 @@ extension Cache {
     /// Record, slot in the table (8 bytes at 3/8…3/4 load) and its share of `Ghosts`: what an entry takes beside its block.
     static let entryOverhead = MemoryLayout<Record>.stride + 32
 
+    /// What an entry with one or two tags takes from the limit.
+    package static func charge(key: Int, value: Int) -> Int { entryCharge(Block.charge(key: key, value: value, tags: 2)) }
+
     static func entryCharge(_ blockCharge: Int) -> Int { entryOverhead + blockCharge }
 
     @inline(__always) func hash(_ key: UnsafeRawBufferPointer, _ namespace: NamespaceID) -> UInt64 {
@@ -87,7 +90,8 @@ extension Cache {
         let record = arena[index]
         return Hit(
             value: UnsafeRawBufferPointer(record.pointee.block.value), id: EntryID(index: index, generation: record.pointee.generation),
-            state: state, isNegative: record.pointee.flags.contains(.negative), storedAt: record.pointee.storedAt,
+            state: state, isNegative: record.pointee.flags.contains(.negative), weight: record.pointee.weight,
+            storedAt: record.pointee.storedAt,
             freshUntil: record.pointee.freshUntil)
     }
 

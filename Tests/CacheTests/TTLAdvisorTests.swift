@@ -34,7 +34,8 @@ import Testing
         for (key, time) in zip(traffic.keys, traffic.times) {
             withUnsafeBytes(of: key) { key in
                 while cache.advance(to: at(time)) {}
-                if cache.get(key, in: space, at: at(time)) == nil { cache.set(key, key, in: space, policy: StorePolicy(.ttl(ttl)), at: at(time)) }
+                guard cache.get(key, in: space, at: at(time)) == nil else { return }
+                cache.set(key, key, in: space, policy: StorePolicy(.ttl(ttl)), at: at(time))
             }
         }
         let counters = cache.counters(of: space)
@@ -124,8 +125,8 @@ import Testing
                     while cache.advance(to: now) {}
                     guard cache.get(key, in: spaces[use], at: now) == nil else { return }
                     value.withUnsafeBytes {
-                        _ = cache.set(
-                            key, UnsafeRawBufferPointer(rebasing: $0[..<size]), in: spaces[use], policy: .ttl(ttls[use], weight: costs[use]), at: now)
+                        let value = UnsafeRawBufferPointer(rebasing: $0[..<size])
+                        _ = cache.set(key, value, in: spaces[use], policy: .ttl(ttls[use], weight: costs[use]), at: now)
                     }
                 }
             }

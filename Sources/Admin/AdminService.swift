@@ -69,7 +69,7 @@ package final class AdminService: HTTPService {
             promote(parts[1], MoveOrder(request.body), connection)
         case (.post, "functions", 3) where parts[2] == "rollback":
             rollBack(parts[1], MoveOrder(request.body), connection)
-        case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request.body): break
+        case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)
         }
     }

@@ -19,10 +19,12 @@ struct CacheCalls {
     private var cache: Cache { invoker.memo.cache }
 
     /// False: there is no such call.
-    func handle(_ method: HTTPMethod, _ call: String, _ body: UnsafeRawBufferPointer) -> Bool {
+    func handle(_ method: HTTPMethod, _ call: String, _ request: HTTPRequest) -> Bool {
+        let body = request.body
         switch (method, call) {
         case (.get, "stats"): Report.send(stats, on: connection)
-        case (.get, "advise"): Report.send(.object([("subjects", .list(invoker.memo.advice.all.map(advice)))]), on: connection)
+        case (.get, "advise"): Report.send(AdviceReport(invoker).all, on: connection)
+        case (.get, "keys"): keys(queryValue(request.query, "prefix") ?? "", queryValue(request.query, "cursor").flatMap { UInt32($0) } ?? 0)
         case (.post, "purge"): purge(CacheOrder(body))
         case (.post, "explain"): explain(CacheOrder(body), body)
         case (.post, "resize"): resize(CacheOrder(body))
@@ -86,38 +88,31 @@ struct CacheCalls {
         ])
     }
 
-    // MARK: advise
+    // MARK: keys
 
-    /// What other lifetimes and other sizes of the cache would bring to a function or a route.
-    private func advice(_ subject: CacheAdvice.Subject) -> Report {
-        let forecasts = subject.ttls.forecasts()
-        let lookups = subject.ttls.lookupsSeen
-        let ttl = lifetime(subject)
-        func share(_ value: Double?) -> Report { value.map { .number(($0 * 10_000).rounded() / 10_000) } ?? .null }
-        let sizes = invoker.memo.advice.hitRatios(subject) ?? []
-        return .object([
-            ("function", .text(subject.function)), ("route", subject.route.map { .text($0) } ?? .null),
-            ("ttl_s", ttl.map { .number($0.seconds) } ?? .null), ("lookups", .number(Double(lookups))),
-            ("watched_s", .number(subject.ttls.watched.seconds.rounded())), ("keys_tracked", .number(Double(subject.ttls.keysTracked))),
-            ("advice", .text(AdviceSentence.of(forecasts, lookups: lookups, ttl: ttl))),
-            ("ttls", .list(forecasts.map { forecast in
+    /// Some of the keys of results that begin with `prefix`, and where to go on: 0 is the end. At most `keysMax` at a call, because
+    /// nothing else is served meanwhile. The cursor's lowest bit tells the namespace.
+    private func keys(_ prefix: String, _ cursor: UInt32) {
+        let now = invoker.loop.now
+        let namespaces = invoker.memo.namespaces
+        let namespace = Int(cursor & 1)
+        let prefix = Array(prefix.utf8)
+        var found: [Report] = []
+        let next = cache.scan(namespaces[namespace], from: cursor >> 1, count: Self.keysMax, at: now) { key, hit in
+            guard key.starts(with: prefix) else { return }
+            found.append(
                 .object([
-                    ("ttl_s", .number(forecast.ttl.seconds)), ("hit_ratio", share(forecast.hitRatio)),
-                    ("stale_share", share(forecast.staleShare)),
-                ])
-            })),
-            ("sizes", .list(zip(SizeAdvisor.sizes, sizes).map { size, ratio in
-                .object([("bytes", .number(size * Double(cache.limitBytes))), ("hit_ratio", share(ratio))])
-            })),
-        ])
+                    ("key", .text(String(decoding: key, as: UTF8.self))), ("namespace", .text(cache.settings(of: namespaces[namespace]).name)),
+                    ("state", .text("\(hit.state)")), ("age_ms", .number(hit.age(at: now).milliseconds.rounded())),
+                    ("fresh_ms", hit.freshness(at: now).map { .number($0.milliseconds.rounded()) } ?? .null),
+                    ("value_bytes", .number(Double(hit.value.count))),
+                ]))
+        }
+        let more = next > 0 ? next << 1 | UInt32(namespace) : namespace == 0 ? 1 : 0
+        Report.send(.object([("keys", .list(found)), ("cursor", .number(Double(more)))]), on: connection)
     }
 
-    /// As the version that the front listener serves has it; nil: it stores nothing.
-    private func lifetime(_ subject: CacheAdvice.Subject) -> Span? {
-        guard let version = invoker.snapshot.function(named: subject.function)?.front.version else { return nil }
-        guard let route = subject.route else { return invoker.memo.rule(of: version)?.ttl }
-        return version.settings.routes?.first { $0.path == route }.map { .seconds(UInt64(max(0, $0.ttl))) }
-    }
+    private static let keysMax = 200
 
     // MARK: purge
 

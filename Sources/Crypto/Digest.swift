@@ -3,7 +3,7 @@ internal import COpenSSL
 /// Digests over OpenSSL, whose code uses the processor's own instructions for them.
 package enum Digest {
     /// Looked up once: a look-up costs more than hashing a small message, and what OpenSSL 3 does not fetch it looks up at each use.
-    nonisolated(unsafe) fileprivate static let sha256Algorithm = EVP_MD_fetch(nil, "SHA256", nil)
+    nonisolated(unsafe) static let sha256Algorithm = EVP_MD_fetch(nil, "SHA256", nil)
     nonisolated(unsafe) private static let sha1Algorithm = EVP_sha1()
     nonisolated(unsafe) private static let md5Algorithm = EVP_md5()
 
@@ -22,25 +22,6 @@ package enum Digest {
             precondition(status == 1, "OpenSSL cannot hash")
             length = count
         }
-    }
-}
-
-/// SHA-256 of one message after the other, without an allocation.
-///
-/// Thread rule: used by one thread at a time.
-package final class SHA256Machine {
-    private let context = EVP_MD_CTX_new()
-
-    package init() { precondition(context != nil, "no memory for a digest") }
-
-    deinit { EVP_MD_CTX_free(context) }
-
-    /// Writes 32 bytes to `out`.
-    package func hash(_ bytes: UnsafeRawBufferPointer, into out: UnsafeMutablePointer<UInt8>) {
-        let isDone =
-            EVP_DigestInit_ex2(context, Digest.sha256Algorithm, nil) == 1
-            && EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) == 1 && EVP_DigestFinal_ex(context, out, nil) == 1
-        precondition(isDone, "OpenSSL cannot hash")
     }
 }
 

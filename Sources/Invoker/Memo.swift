@@ -57,6 +57,11 @@ package final class Memo {
 
     // MARK: Rules
 
+    /// How the results of what a caller has asked for are kept; nil: they are not, or the function is switched off.
+    @inline(__always) package func plan(of version: VersionEntry, of function: FunctionEntry) -> MemoPlan? {
+        function.reserved == 0 ? nil : plan(of: version)
+    }
+
     /// How this version's results are kept; nil: they are not.
     @inline(__always) package func plan(of version: VersionEntry) -> MemoPlan? {
         let row = Int(version.rowID)
@@ -85,6 +90,8 @@ package final class Memo {
             plans[Int(version.rowID)] = nil
         }
         if new == nil, let old {
+            // Another function of this name is another function, even if it is the same.
+            Array("function:\(old.name)".utf8).withUnsafeBytes { cache.purge(tag: $0, soft: false, at: invoker.loop.now) }
             impure[old.name] = nil
             advice.forget(old.name)
             routeCounts[old.name] = nil

@@ -169,7 +169,7 @@ private struct MemoScope {
 package final class MemoKey {
     private let parts = ByteBuffer(capacity: 4096)
     private let text = ByteBuffer(capacity: 256)
-    private let machine = SHA256Machine()
+    private let sha256 = RunningDigest(.sha256)
     private let digest = UnsafeMutablePointer<UInt8>.allocate(capacity: 32)
 
     deinit { digest.deallocate() }
@@ -224,7 +224,8 @@ package final class MemoKey {
     }
 
     package func end(_ rule: MemoRule) {
-        machine.hash(parts.bytes, into: digest)
+        sha256.add(parts.bytes)
+        sha256.finish(into: digest)
         text.clear()
         text.append(rule.keyPrefix)
         let room = text.reserve(64)

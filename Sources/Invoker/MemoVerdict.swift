@@ -44,13 +44,16 @@ enum MemoVerdict: Equatable {
         if wish.forbids || !wish.varies.allSatisfy({ rule.coveredHeaders.contains($0) }) || wish.setsCookies && !wish.isPublic {
             return .keepToItself(rememberFor: Limits.cacheBypassTime)
         }
+        let status = wish.status ?? 200
+        // A part, or "not changed": an answer to Range or If-None-Match, which are no part of a key.
+        if status == 206 || status == 304 { return .keepToItself(rememberFor: nil) }
         if rule.purpose == .route {
             // 7.3.30, 7.3.31: the route's lifetime stands above the answer's, and only 2xx is kept.
-            guard (200...299).contains(wish.status ?? 200) else { return .keepToItself(rememberFor: nil) }
+            guard (200...299).contains(status) else { return .keepToItself(rememberFor: nil) }
             return .store(StorePolicy(.ttl(rule.ttl)), tags: wish.tags)
         }
         let ttl = wish.ttl ?? rule.ttl
-        if let status = wish.status, status >= 400, wish.ttl == nil {
+        if status >= 400, wish.ttl == nil {
             if let errors = rule.errors { return negative(errors) }
             return .keepToItself(rememberFor: nil)
         }

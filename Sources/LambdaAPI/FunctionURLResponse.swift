@@ -32,6 +32,12 @@ struct FunctionURLResponse {
     private func send(_ status: Int, _ fields: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer) {
         connection.begin(status)
         appendAnswerFields(by, outcome, to: connection.output)
+        if case .hit(let age, _, _, _) = outcome.memo {
+            // RFC 9111 §5.1: caches further on count the time that it lay here.
+            connection.output.append("Age: ")
+            connection.output.append(decimal: age.nanoseconds / 1_000_000_000)
+            connection.output.append("\r\n")
+        }
         connection.output.append(fields)
         if FunctionURLRenderer.hasBody(status) { connection.end(body) } else { connection.endWithoutBody() }
     }

@@ -44,7 +44,7 @@ package final class FunctionURLService: HTTPService {
 
     private func invoke(_ function: FunctionEntry, _ request: HTTPRequest, rawPath: UnsafeRawBufferPointer) {
         let call = Call(request: request, function: function, rawPath: rawPath, id: invoker.makeRequestID(), arrived: invoker.loop.now)
-        guard let plan = invoker.memo.plan(of: function.front.version) else { return run(call, nil) }
+        guard let plan = invoker.memo.plan(of: function.front.version, of: function) else { return run(call, nil) }
         if let route = plan.route(method: request.slice(request.head.methodRange), path: rawPath) { return recall(route, call) }
         guard let rule = plan.rule else { return run(call, nil) }
         recall(rule, call)

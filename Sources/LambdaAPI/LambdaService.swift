@@ -234,7 +234,7 @@ package final class LambdaService: HTTPService {
         }
         let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
         var ticket: MemoTicket?
-        if let rule = invoker.memo.rule(of: resolution.version) {
+        if let rule = invoker.memo.plan(of: resolution.version, of: function)?.rule {
             switch recall(rule, event, context.bytes, wantsTail, arrived) {
             case .hit(let hit, let task):
                 InvokeAnswer(AnsweredBy(id, function, resolution), request.connection).send(hit.outcome)

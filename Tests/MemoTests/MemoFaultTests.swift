@@ -199,6 +199,23 @@ import Testing
         #expect(try busy.response().status == 200 && server.metric("hearth_invocations_total", ["function": "f"]) == 3)
     }
 
+    @Test func whatIsSwitchedOffOrRemovedIsNotAnsweredFromStore() throws {
+        let server = try HearthProcess()
+        let function = Self.clock("f", "[memoize]\nttl = 600")
+        try server.deploy(function)
+        let known = try server.get("/f/")
+        #expect(try memo(server.get("/f/")) == "hit")
+        for scale in [["--provisioned", "0"], ["--reserved", "0"]] { #expect(try server.command(["scale", "f"] + scale).code == 0) }
+        #expect(try server.get("/f/").status == 429 && server.invoke("f", qualifier: "live").status == 429)
+        #expect(try server.command(["scale", "f", "--reserved", "none"]).code == 0 && server.get("/f/").body == known.body)
+        let keys = try server.command(["cache", "keys", "f"])
+        #expect(keys.out.split(separator: "\n").count == 2 && keys.out.contains("memo") && keys.out.contains("fresh"), "\(keys)")
+        #expect(try server.command(["cache", "keys", "g"]).out.contains("nothing is stored for g"))
+        #expect(try server.command(["remove", "f"]).code == 0)
+        try server.deploy(function)
+        #expect(try server.get("/f/").body != known.body, "another function of this name")
+    }
+
     @Test func theCacheIsResizedWhileItRunsAndWhatFitsStays() throws {
         let server = try HearthProcess(functions: [Self.clock("f", "[memoize]\nttl = 600", value: "'x' * 1000")], config: "[cache]\nmemory = 8388608\n")
         let known = try (0..<100).map { try server.invoke("f", "\($0)", qualifier: "live").text }

@@ -205,10 +205,12 @@ import Testing
         let body = try answering(["Cache-Control": "max-age=30"])
         _ = try post("/shared/ttl", body)
         let hit = try post("/shared/ttl", body)
-        #expect(hit["Cache-Status"]?.wholeMatch(of: /hearth; hit; ttl=2[0-9]/) != nil && hit["Cache-Control"] == "max-age=30", "\(hit)")
-        for (status, kept) in [(200, true), (301, true), (404, false), (500, false)] {
+        #expect(hit["Cache-Status"]?.wholeMatch(of: /hearth; hit; ttl=2[0-9]/) != nil && hit["Cache-Control"] == "max-age=30" && hit["Age"] != nil, "\(hit)")
+        for (status, kept) in [(200, true), (301, true), (206, false), (404, false), (500, false)] {
             #expect(try isKept("/shared/s", answering([:], status: status)) == kept, "\(status)")
         }
+        let unchanged = try answering([:], status: 304)
+        #expect(try memo(post("/shared/s", unchanged)) == "miss" && memo(post("/shared/s", unchanged)) == "miss", "the answer to a condition")
         #expect(try isKept("/shared/s", answering(["Cache-Control": "max-age=9"], status: 404)) && isKept("/errors/s", answering([:], status: 404)))
         #expect(try !isKept("/shared/k", answering([:], more: ["cookies": ["a=1"]])) && !isKept("/shared/k", answering(["Set-Cookie": "a=1"])))
         #expect(try isKept("/shared/k", answering(["Set-Cookie": "a=1", "Cache-Control": "public"])))

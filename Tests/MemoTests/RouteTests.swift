@@ -94,7 +94,7 @@ import Testing
         for control in ["max-age=0", "max-age=1000000", "public"] { #expect(try isKept(headers(["Cache-Control": control])), "\(control)") }
         for control in ["no-store", "private", "no-cache"] { #expect(try !isKept(headers(["Cache-Control": control])), "\(control)") }
         #expect(try !isKept(headers(["Vary": "Accept"])) && isKept(headers(["Vary": "Cookie"])) && !isKept(headers(["Set-Cookie": "a=1"])))
-        for (status, kept) in [(200, true), (201, true), (299, true), (301, false), (404, false), (500, false)] {
+        for (status, kept) in [(200, true), (201, true), (299, true), (206, false), (301, false), (404, false), (500, false)] {
             #expect(try isKept("status=\(status)") == kept, "\(status)")
         }
         #expect(try get("/shop/all/e?raise=1").status == 502 && memo(get("/shop/all/e?raise=1")) == "miss")

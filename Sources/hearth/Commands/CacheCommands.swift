@@ -5,7 +5,7 @@ import Foundation
 struct CacheCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache", abstract: "Show, explain, purge and resize the shared cache.",
-        subcommands: [CacheStats.self, CachePurge.self, CacheAdvise.self, CacheExplain.self, CacheResize.self])
+        subcommands: [CacheStats.self, CacheKeys.self, CachePurge.self, CacheAdvise.self, CacheExplain.self, CacheResize.self])
 }
 
 struct CacheStats: ParsableCommand {
@@ -25,7 +25,7 @@ struct CacheStats: ParsableCommand {
                 let ratio = (row["hit_ratio"] as? NSNumber).map { String(format: "%.1f %%", $0.doubleValue * 100) } ?? "-"
                 return [
                     text("namespace"), text("hits"), text("stale"), text("coalesced"), text("misses"), ratio, text("expired"), text("evicted"),
-                    text("purged"), text("entries"), "\((row["bytes"] as? Int ?? 0) / 1024)",
+                    text("purged"), text("entries"), "\(kibibytes(row, "bytes"))",
                 ]
             })
         for function in answer["functions"] as? [[String: Any]] ?? [] {
@@ -35,7 +35,7 @@ struct CacheStats: ParsableCommand {
             say("\(route["function"] ?? "") \(route["route"] ?? ""): \(route["hits"] ?? 0) hits, \(route["misses"] ?? 0) misses")
         }
         if let disk = answer["disk"] as? [String: Any] { say("disk: \(diskLine(disk))") }
-        say("\((answer["used_bytes"] as? Int ?? 0) / 1024) of \((answer["limit_bytes"] as? Int ?? 0) / 1024) KiB used")
+        say("\(kibibytes(answer, "used_bytes")) of \(kibibytes(answer, "limit_bytes")) KiB used")
     }
 }
 
@@ -52,34 +52,38 @@ func memoLine(_ memo: [String: Any]) -> String {
     return "ttl \(memo["ttl_s"] ?? 0) s, key \(memo["key_form"] ?? ""), identity \(memo["identity"] ?? ""): \(counts)" + (state == "on" ? "" : "; \(state)")
 }
 
-struct CacheAdvise: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "advise", abstract: "Say what other lifetimes and sizes would bring.",
-        discussion: "Foretold from the traffic since the start, for functions that are not memoized too: the share of calls that would be answered from the store, and with answers that are not true any more.")
+struct CacheKeys: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "keys", abstract: "List stored results: keys for explain and purge.")
 
-    @Argument(help: "A function; all, without it.") var name: String?
+    @Argument(help: "One function only.") var name: String?
+    @Option(help: "No more than N.") var limit = 1000
     @OptionGroup var connection: Connection
 
     func run() throws {
-        let response = try expect(connection.client().call("GET", "/_hearth/cache/advise"), 200)
-        let all = jsonObject(response.body)["subjects"] as? [[String: Any]] ?? []
-        let subjects = all.filter { name == nil || $0["function"] as? String == name }
-        if let name, subjects.isEmpty { throw Failure("nothing has been learnt about \(name) yet: it has not been called since the start") }
-        if connection.json { return printJSON(Array(try JSONSerialization.data(withJSONObject: ["subjects": subjects]))) }
-        if subjects.isEmpty { say("nothing has been learnt yet: no function has been called since the start") }
-        for subject in subjects { show(subject) }
-    }
-
-    private func show(_ subject: [String: Any]) {
-        func percent(_ value: Any?) -> String { (value as? NSNumber).map { String(format: "%.1f %%", $0.doubleValue * 100) } ?? "-" }
-        let route = (subject["route"] as? String).map { " \($0)" } ?? ""
-        say("\(subject["function"] ?? "")\(route): \(subject["advice"] ?? "")")
-        say("  \(subject["lookups"] ?? 0) calls in \(subject["watched_s"] ?? 0) s")
-        let ttls = subject["ttls"] as? [[String: Any]] ?? []
-        printTable(["  TTL s", "HITS", "STALE"], ttls.map { ["  \($0["ttl_s"] ?? "")", percent($0["hit_ratio"]), percent($0["stale_share"])] })
-        let sizes = subject["sizes"] as? [[String: Any]] ?? []
-        guard !sizes.isEmpty else { return }
-        printTable(["  CACHE MiB", "HITS"], sizes.map { ["  \(($0["bytes"] as? Int ?? 0) >> 20)", percent($0["hit_ratio"])] })
+        let client = try connection.client()
+        var rows: [[String: Any]] = []
+        var cursor = 0
+        repeat {
+            let prefix = name.map { "prefix=\(pathPart($0 + "/"))" }
+            let query = ["cursor=\(cursor)", prefix].compactMap { $0 }.joined(separator: "&")
+            let page = jsonObject(try expect(client.call("GET", "/_hearth/cache/keys", query: query), 200).body)
+            rows += page["keys"] as? [[String: Any]] ?? []
+            cursor = page["cursor"] as? Int ?? 0
+        } while cursor != 0 && rows.count < limit
+        rows = Array(rows.prefix(limit))
+        if connection.json { return sayJSON(["keys": rows]) }
+        guard !rows.isEmpty else { return say("nothing is stored\(name.map { " for \($0)" } ?? "")") }
+        func seconds(_ row: [String: Any], _ key: String) -> String {
+            (row[key] as? NSNumber).map { String(format: "%.1f s", $0.doubleValue / 1000) } ?? "-"
+        }
+        printTable(
+            ["KEY", "CACHE", "STATE", "AGE", "FRESH FOR", "BYTES"],
+            rows.map { row in
+                [
+                    row["key"] as? String ?? "", row["namespace"] as? String ?? "", row["state"] as? String ?? "", seconds(row, "age_ms"),
+                    seconds(row, "fresh_ms"), "\(row["value_bytes"] ?? "")",
+                ]
+            })
     }
 }
 
@@ -183,6 +187,9 @@ struct CacheResize: ParsableCommand {
         let response = try expect(connection.client().call("POST", "/_hearth/cache/resize", body: Array(body)), 200)
         if connection.json { return printJSON(response.body) }
         let answer = jsonObject(response.body)
-        say("the cache may take \((answer["limit_bytes"] as? Int ?? 0) / 1024) KiB and has \((answer["used_bytes"] as? Int ?? 0) / 1024) KiB in use")
+        say("the cache may take \(kibibytes(answer, "limit_bytes")) KiB and has \(kibibytes(answer, "used_bytes")) KiB in use")
     }
 }
+
+/// A number of bytes in KiB, a begun one whole.
+private func kibibytes(_ object: [String: Any], _ key: String) -> Int { ((object[key] as? Int ?? 0) + 1023) / 1024 }

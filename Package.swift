@@ -11,6 +11,7 @@ let modules: [Module] = [
     Module("Archive", "zip packages, written and safely unpacked, over libarchive", ["Base", "CArchive"]),
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
+    Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
     Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
     // policy: pure, time is an argument
@@ -32,6 +33,7 @@ let modules: [Module] = [
             "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
         ]),
     Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "Net", "Invoker"]),
+    Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
 ]
@@ -66,6 +68,7 @@ let tests: [(String, [String])] = [
     ("Tidy", []),
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
+    ("RESP", ["Base", "RESP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("Archive", ["Archive"]),
@@ -79,6 +82,7 @@ let tests: [(String, [String])] = [
     ("Cache", ["Base", "Cache"]),
     ("DiskCache", ["Base", "Cache", "DiskCache"]),
     ("Memo", ["TestSupport"]),
+    ("CacheAPI", ["Base", "RESP", "Cache", "CacheAPI"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 
@@ -114,7 +118,7 @@ let package = Package(
         .target(name: "CEpoll", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // What a contributor runs: `dev check`, `dev bench`.
         .executableTarget(
-            name: "dev", dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            name: "dev", dependencies: ["Base", "Cache", "CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: settings),
         // Starts the built `hearth` and talks to it; for the tests of the whole.
         .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),

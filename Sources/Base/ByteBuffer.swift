@@ -74,9 +74,10 @@ package final class ByteBuffer {
         }
     }
 
-    /// Drops what is behind the first `count` bytes.
+    /// Takes back what was appended beyond `count` bytes.
+    @inlinable
     package func truncate(to count: Int) {
-        assert(count <= self.count)
+        assert(count <= end - start)
         end = start + count
     }
 

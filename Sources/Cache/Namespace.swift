@@ -56,6 +56,10 @@ package struct CacheCounters: Equatable, Sendable {
     package var bytes = 0
     /// Entries that a lookup could find.
     package var entries = 0
+    /// Entries in memory that have an end.
+    package var expiring = 0
+
+    package init() {}
 }
 
 /// A namespace as the store keeps it.

@@ -87,6 +87,17 @@ extension Cache {
         self.limitBytes = limitBytes
     }
 
+    /// Evicts, at most `budget` entries, until a namespace is below its ceiling; without it a lower one is met by the next stores.
+    package func meetCeiling(of namespace: NamespaceID, budget: Int) {
+        let own = namespace.index
+        var left = budget
+        while left > 0, spaces[own].settings.evicts, spaces[own].counters.bytes > spaces[own].settings.ceilingBytes,
+            evictOne(where: { $0 == own })
+        {
+            left -= 1
+        }
+    }
+
     // MARK: Walking
 
     /// Visits entries of a namespace from `cursor` on, about `count` of them, and returns where to go on; 0 is the end. An entry that is

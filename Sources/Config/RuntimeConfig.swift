@@ -35,6 +35,11 @@ package struct ListenAddress: Equatable, Sendable, CustomStringConvertible {
 package struct RuntimeConfig: Equatable, Sendable {
     package var front: ListenAddress
     package var api: ListenAddress
+    package var cache: ListenAddress
+    /// Clients of the cache's address say who they are.
+    package var cacheAsksPassword = true
+    /// The first of the two databases that show memoized results and edge responses.
+    package var cacheViews = 1
     package var data: String
     package var functions: String
     package var accountID: String
@@ -67,6 +72,7 @@ package struct RuntimeConfig: Equatable, Sendable {
     package static let keys: [ConfigKey] = [
         ConfigKey("listen.front", .text(default: "127.0.0.1:8080"), "Public traffic: http://ADDRESS/FUNCTION/."),
         ConfigKey("listen.api", .text(default: "127.0.0.1:9000"), "The Lambda API, metrics and Hearth's own calls."),
+        ConfigKey("listen.cache", .text(default: "127.0.0.1:6380"), "The cache for Redis clients: redis://default:SECRET@ADDRESS/0."),
         ConfigKey("data", .text(default: ".hearth"), "The directory with the catalogue, code and credentials."),
         ConfigKey("functions", .text(default: "functions"), "Every directory in it is deployed at start."),
         ConfigKey("account_id", .text(default: "000000000000"), "The account in ARNs: 12 digits."),
@@ -98,6 +104,12 @@ package struct RuntimeConfig: Equatable, Sendable {
             "cache.write", .text(default: "behind"),
             "behind: results go to disk in batches, within 0.1 s; through: an invocation is answered when its stored result is on disk."),
         ConfigKey(
+            "cache.password", .text(default: "on"),
+            "on: clients of `listen.cache` give the secret access key; off: whoever reaches the address may use the cache."),
+        ConfigKey(
+            "cache.views", .number(1...14, default: 1),
+            "The first of two databases of `listen.cache` that show, to be read only, memoized results and edge responses."),
+        ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
         ConfigKey(
@@ -107,6 +119,7 @@ package struct RuntimeConfig: Equatable, Sendable {
     package init() {
         front = ListenAddress(host: "127.0.0.1", port: 8080)
         api = ListenAddress(host: "127.0.0.1", port: 9000)
+        cache = ListenAddress(host: "127.0.0.1", port: 6380)
         data = ".hearth"
         functions = "functions"
         accountID = "000000000000"
@@ -125,6 +138,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         let file = try ConfigFile(text, name: name, keys: Self.keys)
         front = try Self.address(file, "listen.front") ?? front
         api = try Self.address(file, "listen.api") ?? api
+        cache = try Self.address(file, "listen.cache") ?? cache
         data = file.text("data") ?? data
         functions = file.text("functions") ?? functions
         if let id = file.text("account_id") {
@@ -152,6 +166,8 @@ package struct RuntimeConfig: Equatable, Sendable {
             throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
         }
         cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
+        cacheViews = file.number("cache.views") ?? cacheViews
+        cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }

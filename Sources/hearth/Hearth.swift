@@ -1,5 +1,7 @@
 import ArgumentParser
+import Config
 import Foundation
+import UV
 
 @main
 struct Hearth: ParsableCommand {
@@ -31,4 +33,10 @@ struct Failure: Error, CustomStringConvertible {
     let description: String
 
     init(_ sentence: String) { description = sentence }
+
+    static func address(_ address: ListenAddress, _ error: UVError) -> Failure {
+        let hint =
+            error.isAddressInUse ? "is in use: stop what uses it, or choose another in runtime.toml" : "cannot be used (\(error))"
+        return Failure("the address \(address) \(hint)")
+    }
 }

@@ -21,6 +21,7 @@ final class Server {
     private let catalog: Catalog
     private let cgroups: Cgroups?
     private let cache: SharedCache
+    private let cacheFace: CacheFace
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
@@ -50,7 +51,6 @@ final class Server {
         invoker = try Invoker(
             loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
-        cache.warm()
         admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
         let control = LambdaControl(
@@ -64,6 +64,8 @@ final class Server {
         api = try Self.listen(
             config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
             config.connections)
+        cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
+        cache.warm()
         functionURLs.port = front.address.port
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in
@@ -123,10 +125,7 @@ final class Server {
                 loop: loop, host: address.host, port: address.port, service: service, timeouts: timeouts,
                 connectionsMax: connectionsMax)
         } catch {
-            let hint =
-                error.isAddressInUse
-                ? "is in use: stop what uses it, or choose another in runtime.toml" : "cannot be used (\(error))"
-            throw Failure("the address \(address) \(hint)")
+            throw Failure.address(address, error)
         }
     }
 
@@ -135,7 +134,9 @@ final class Server {
         func text(_ listener: HTTPListener) -> String {
             ListenAddress(host: listener.address.host, port: listener.address.port).description
         }
-        return DataDirectory.Endpoints(pid: getpid(), front: text(front), api: text(api), region: config.region)
+        return DataDirectory.Endpoints(
+            pid: getpid(), front: text(front), api: text(api), cache: cacheFace.address,
+            cacheAsksPassword: config.cacheAsksPassword, region: config.region)
     }
 
     /// Runs until a signal ends it; `start` is called on another thread when the listeners answer, and itself calls what it
@@ -193,6 +194,7 @@ final class Server {
         tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
         api.drain {}
+        cacheFace.close()
         invoker.stop { [unowned self] in loop.stop() }
     }
 }

@@ -155,7 +155,7 @@ private struct Exposition {
         try TestFunction.python("slow", source).write(into: place, at: "functions/slow")
         try place.write("runtime.toml", "[sandbox]\nisolation = \"off\"\n")
         let child = try Child(
-            [HearthProcess.binary, "serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"], directory: place.path, environment: HearthProcess.clean,
+            [HearthProcess.binary, "serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"], directory: place.path, environment: HearthProcess.clean,
             output: place.path + "/out", errors: place.path + "/err")
         defer { child.killGroup() }
         func get(_ address: String, _ path: String) throws -> WireResponse {

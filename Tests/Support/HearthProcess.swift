@@ -78,7 +78,7 @@ package final class HearthProcess: @unchecked Sendable {
         }
         child = try Child(
             wrapper + [Self.binary, "serve", "--data", "\(place.path)/data", "--functions", "\(place.path)/functions",
-                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"] + arguments,
+                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"] + arguments,
             directory: place.path,
             environment: environment.merging(Self.clean) { own, _ in own }.merging(user == nil ? [:] : Self.ofAUser) { own, _ in own },
             output: "\(place.path)/out", errors: "\(place.path)/err")
@@ -108,7 +108,7 @@ package final class HearthProcess: @unchecked Sendable {
     /// Nothing of the user's own shell may lead a command to another Hearth, or to AWS.
     package static let clean = Dictionary(
         uniqueKeysWithValues: [
-            "HEARTH_API", "HEARTH_FRONT", "HEARTH_DATA", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+            "HEARTH_API", "HEARTH_FRONT", "HEARTH_DATA", "HEARTH_CACHE_URL", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
             "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
         ].map { ($0, "") })
 

@@ -156,7 +156,7 @@ struct Env: ParsableCommand {
             ("AWS_ENDPOINT_URL", "http://\(endpoints.api)"), ("AWS_ACCESS_KEY_ID", credentials.accessKeyID),
             ("AWS_SECRET_ACCESS_KEY", credentials.secretAccessKey), ("AWS_REGION", endpoints.region),
             ("AWS_DEFAULT_REGION", endpoints.region), ("HEARTH_API", "http://\(endpoints.api)"),
-            ("HEARTH_FRONT", "http://\(endpoints.front)"),
+            ("HEARTH_FRONT", "http://\(endpoints.front)"), ("HEARTH_CACHE_URL", endpoints.cacheURL(credentials)),
         ]
         if connection.json {
             return sayJSON(Dictionary(uniqueKeysWithValues: variables))

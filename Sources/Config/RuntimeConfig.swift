@@ -38,6 +38,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var cache: ListenAddress
     /// Clients of the cache's address say who they are.
     package var cacheAsksPassword = true
+    /// Database 0 of Redis clients survives a restart.
+    package var cacheKeepsData = false
     /// The first of the two databases that show memoized results and edge responses.
     package var cacheViews = 1
     package var data: String
@@ -107,6 +109,9 @@ package struct RuntimeConfig: Equatable, Sendable {
             "cache.password", .text(default: "on"),
             "on: clients of `listen.cache` give the secret access key; off: whoever reaches the address may use the cache."),
         ConfigKey(
+            "cache.data", .text(default: "volatile"),
+            "volatile: what Redis clients store is gone at the next start; kept: that of database 0 is written to `cache.sqlite`, within 0.1 s."),
+        ConfigKey(
             "cache.views", .number(1...14, default: 1),
             "The first of two databases of `listen.cache` that show, to be read only, memoized results and edge responses."),
         ConfigKey(
@@ -167,6 +172,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         }
         cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
         cacheViews = file.number("cache.views") ?? cacheViews
+        cacheKeepsData = try file.choice("cache.data", ["volatile", "kept"]) == "kept"
         cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)

@@ -4,6 +4,8 @@ import Testing
 
 /// `functions/catalogue`, as its users call it: an SQLite file with the node's cache in front of it.
 @Suite struct CatalogueTests {
+    private static let config = "[sandbox]\nisolation = \"off\"\n[cache]\ndata = \"kept\"\n"
+
     private func server(_ environment: String) throws -> HearthProcess {
         let directory = try TemporaryDirectory()
         let own = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../functions/catalogue").standardizedFileURL.path
@@ -13,7 +15,7 @@ import Testing
         #expect(manifest.contains("curl "))
         let file = "\n[environment]\nCATALOGUE_FILE = \"\(directory.path)/catalogue.sqlite\"\n"
         try directory.write("functions/catalogue/function.toml", manifest + file + environment.replacing("DIRECTORY", with: directory.path))
-        return try HearthProcess(config: "[sandbox]\nisolation = \"off\"\n", directory: directory)
+        return try HearthProcess(config: Self.config, directory: directory)
     }
 
     private func post(_ server: HearthProcess, _ body: String) throws -> WireResponse {
@@ -38,6 +40,21 @@ import Testing
         let namespaces = (try JSONSerialization.jsonObject(with: Data(stats.utf8)) as? [String: Any])?["namespaces"] as? [[String: Any]]
         let data = try #require(namespaces?.first { $0["namespace"] as? String == "data" })
         #expect(data["hits"] as? Int == 2 && data["misses"] as? Int == 2 && data["hit_ratio"] as? Double == 0.5, "\(data)")
+    }
+
+    /// `cache.data = "kept"`: what a function has stored is there after a crash.
+    @Test func whatItHasStoredSurvivesACrash() throws {
+        let first = try server("HEARTH_CACHE_URL = \"unix://DIRECTORY/data/cache.sock\"\n")
+        _ = try first.get("/catalogue/?sku=5")
+        try waitFor("the product to be on disk") {
+            let text = try first.command(["cache", "stats", "--json"]).out
+            let disk = (try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])?["disk"] as? [String: Any]
+            return disk?["entries"] as? Int == 1 ? () : nil
+        }
+        try first.killAtOnce()
+        let next = try HearthProcess(config: Self.config, directory: first.directory)
+        try waitFor("the warm start") { try next.metric("hearth_cache_entries", ["namespace": "data"]) == 1 ? () : nil }
+        #expect(try next.get("/catalogue/?sku=5").object["from"] as? String == "cache")
     }
 
     @Test func withoutACacheTheFileAnswers() throws {

@@ -1,3 +1,4 @@
+internal import AsyncInvoke
 internal import Base
 internal import Cache
 internal import Invoker
@@ -11,9 +12,11 @@ struct Exposition: @unchecked Sendable {
 
     private let routes: [(function: String, path: String, values: [UInt64])]
     private let namespaces: [(name: String, counters: CacheCounters)]
+    private let events: EventCounters
     private let secondLevel: SecondLevelCounters?
 
-    init(_ invoker: Invoker) {
+    init(_ invoker: Invoker, _ events: EventCounters) {
+        self.events = events
         versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
         routes = invoker.memo.routes.map { counts in (counts.function, counts.path, RouteMetricRow.table.map { $0.read(counts) }) }
         let cache = invoker.memo.cache
@@ -49,6 +52,19 @@ struct Exposition: @unchecked Sendable {
         writeCache(to: out)
         writeSecondLevel(to: out)
         writeRoutes(to: out)
+        writeEvents(to: out)
+    }
+
+    private func writeEvents(to out: ByteBuffer) {
+        for row in EventMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            for sample in row.read(events) {
+                switch sample {
+                case .number(let labels, let value): out.append("\(row.name)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.text(value))\n")
+                case .histogram(let labels, let histogram): write(histogram, row.name, labels, to: out)
+                }
+            }
+        }
     }
 
     private func writeCache(to out: ByteBuffer) {
@@ -76,12 +92,14 @@ struct Exposition: @unchecked Sendable {
     }
 
     private func write(_ histogram: Histogram, _ name: String, _ labels: String, to out: ByteBuffer) {
+        let separator = labels.isEmpty ? "" : ","
         for bound in Self.bounds {
-            out.append("\(name)_bucket{\(labels),le=\"\(bound.text)\"} \(histogram.countAtMost(bound.span))\n")
+            out.append("\(name)_bucket{\(labels)\(separator)le=\"\(bound.text)\"} \(histogram.countAtMost(bound.span))\n")
         }
-        out.append("\(name)_bucket{\(labels),le=\"+Inf\"} \(histogram.count)\n")
-        out.append("\(name)_sum{\(labels)} \(histogram.sum.seconds)\n")
-        out.append("\(name)_count{\(labels)} \(histogram.count)\n")
+        out.append("\(name)_bucket{\(labels)\(separator)le=\"+Inf\"} \(histogram.count)\n")
+        let braces = labels.isEmpty ? "" : "{\(labels)}"
+        out.append("\(name)_sum\(braces) \(histogram.sum.seconds)\n")
+        out.append("\(name)_count\(braces) \(histogram.count)\n")
     }
 
     private static func text(_ value: Double) -> String {

@@ -17,6 +17,8 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     package var concurrency = Concurrency()
     /// Lambda's SnapStart for published versions: the client is forked where it is known to bear that.
     package var snapStart: Bool?
+    /// ARN of what gets the events of failed asynchronous invocations (DeadLetterConfig).
+    package var deadLetter: String?
     /// `[memoize]` of function.toml; nil: every invocation runs.
     package var memoize: Memoize?
     /// `[[route]]` of function.toml, in their order; nil: none.

@@ -53,6 +53,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var bodyTimeout: Int
     package var keepAlive: Int
     package var logBytes: Int
+    /// Seconds.
+    package var retryDelay = 60
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
     /// Bytes of the cache's second level on disk; 0: there is none.
@@ -96,6 +98,9 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "logs.bytes_per_function", .number(4096...1 << 30, default: Limits.logBytesPerFunction), unit: "bytes",
             "Log output kept in memory for each function."),
+        ConfigKey(
+            "async.retry_delay", .number(1...3600, default: 60), unit: "seconds",
+            "Before the first retry of an asynchronous invocation that failed; the second waits twice as long."),
         ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
@@ -165,15 +170,16 @@ package struct RuntimeConfig: Equatable, Sendable {
         bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
+        retryDelay = file.number("async.retry_delay") ?? retryDelay
         cacheMemory = file.number("cache.memory") ?? cacheMemory
+        cacheViews = file.number("cache.views") ?? cacheViews
+        cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
         cacheDisk = file.number("cache.disk") ?? cacheDisk
         guard cacheDisk == 0 || cacheDisk >= Limits.cacheDiskBytesMin else {
             throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
         }
         cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
-        cacheViews = file.number("cache.views") ?? cacheViews
         cacheKeepsData = try file.choice("cache.data", ["volatile", "kept"]) == "kept"
-        cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
@@ -181,10 +187,13 @@ package struct RuntimeConfig: Equatable, Sendable {
     /// The keys that differ in `other` and are read at the start only.
     package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
         [
-            ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
+            ("listen.front", front != other.front), ("listen.api", api != other.api), ("listen.cache", cache != other.cache),
+            ("cache.password", cacheAsksPassword != other.cacheAsksPassword),
+            ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
-            ("sandbox.show", sandboxShows != other.sandboxShows), ("cache.disk", cacheDisk != other.cacheDisk),
+            ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
+            ("cache.disk", cacheDisk != other.cacheDisk), ("cache.data", cacheKeepsData != other.cacheKeepsData),
         ].filter(\.1).map(\.0)
     }
 

@@ -551,7 +551,8 @@ extension VersionPool: WorkerSourceOwner {
     }
 
     func sourceFailed(_ order: StartOrder, isStopped: Bool) {
-        if slots[order.id.rawValue] != nil { forget(order.id.rawValue) }
+        // One whose process never came may have been stopped meanwhile.
+        let isStopped = isStopped || forget(order.id.rawValue)?.isStopping == true
         if !isStopped { metrics.initFailures += 1 }
         pool.exited(order.id, cause: isStopped ? .stopped : .initFailed, at: invoker.loop.now, into: &actions)
         perform()

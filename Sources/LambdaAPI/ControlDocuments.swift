@@ -25,6 +25,7 @@ struct ConfigurationDocument: Decodable {
     var Environment: EnvironmentDocument?
     var EphemeralStorage: SizeDocument?
     var SnapStart: SnapStartDocument?
+    var DeadLetterConfig: DeadLetterDocument?
     var Architectures: [String]?
     var Code: CodeDocument?
     var Layers: [String]?
@@ -64,6 +65,38 @@ struct AliasDocument: Decodable {
     var RevisionId: String?
 }
 
+struct DestinationDocument: Codable {
+    var Destination: String?
+}
+
+struct DestinationConfigDocument: Codable {
+    var OnSuccess: DestinationDocument?
+    var OnFailure: DestinationDocument?
+}
+
+struct EventInvokeDocument: Decodable {
+    var MaximumRetryAttempts: Int?
+    var MaximumEventAgeInSeconds: Int?
+    var DestinationConfig: DestinationConfigDocument?
+}
+
+/// FunctionEventInvokeConfig, in the form in which Lambda returns it.
+struct EventInvokeConfiguration: Encodable {
+    /// Seconds since 1970.
+    var LastModified: Double
+    var FunctionArn: String
+    var MaximumRetryAttempts: Int?
+    var MaximumEventAgeInSeconds: Int?
+    var DestinationConfig: DestinationConfigDocument
+}
+
+struct EventInvokeList: Encodable {
+    var FunctionEventInvokeConfigs: [EventInvokeConfiguration]
+    var NextMarker: String?
+}
+
+struct DeadLetterDocument: Codable { var TargetArn: String? }
+
 struct RoutingDocument: Decodable { var AdditionalVersionWeights: [String: Double]? }
 struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
 struct ProvisionedDocument: Decodable { var ProvisionedConcurrentExecutions: Int? }
@@ -101,6 +134,7 @@ struct FunctionConfiguration: Encodable {
     var PackageType = "Zip"
     var Architectures: [String]
     var EphemeralStorage: SizeDocument
+    var DeadLetterConfig: DeadLetterDocument?
     var SnapStart: Snap
     var LoggingConfig: Logging
     var State: String?
@@ -137,6 +171,7 @@ struct FunctionConfiguration: Encodable {
         RevisionId = version == "$LATEST" ? function.latestRevisionID : entry.revisionID
         Architectures = settings.architectures
         EphemeralStorage = SizeDocument(Size: settings.ephemeralStorage)
+        DeadLetterConfig = settings.deadLetter.map { DeadLetterDocument(TargetArn: $0) }
         SnapStart = Snap()
         if settings.snapStart == true {
             SnapStart.ApplyOn = "PublishedVersions"

@@ -125,7 +125,7 @@ package final class FunctionURLService: HTTPService {
         let event = FunctionURLEvent(
             request: call.request, function: call.function.name, rawPath: call.rawPath, requestID: call.id, traceID: trace.bytes,
             epochMilliseconds: Loop.epochMilliseconds, port: port)
-        let message = LambdaAPI.makeMessage(
+        let message = beginMessage(
             call.id, call.function, call.function.front, arnPrefix: arnPrefix, trace: trace.bytes,
             clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected, scratch: arn)
         event.write(to: message.frame)
@@ -159,27 +159,6 @@ package final class FunctionURLService: HTTPService {
         body.append(jsonString: "No function named '\(String(decoding: name.prefix(64), as: UTF8.self))' is deployed: see hearth list.")
         body.append("}\n")
         request.connection.respond(404, type: "application/json", body.bytes)
-    }
-}
-
-/// A message to a worker whose event is still to be appended. `arn` is a buffer of the caller's, used up.
-func makeMessage(
-    _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, arnPrefix: String,
-    trace: UnsafeRawBufferPointer, clientContext: UnsafeRawBufferPointer, eventBytes: Int, scratch arn: ByteBuffer
-) -> InvocationMessage {
-    // The ARN in the form in which the function was asked for.
-    arn.clear()
-    arn.append(arnPrefix)
-    arn.append(function.nameBytes)
-    if let qualifier = resolution.qualifier {
-        arn.append(UInt8(ascii: ":"))
-        arn.append(qualifier)
-    }
-    var version = resolution.executedVersion
-    return version.withUTF8 { version in
-        InvocationMessage(
-            id: id, version: UnsafeRawBufferPointer(version), functionARN: arn.bytes, traceID: trace,
-            clientContext: clientContext, eventBytes: eventBytes)
     }
 }
 

@@ -168,6 +168,7 @@ extension LambdaControl {
         if let memory = document.MemorySize { settings.memorySize = memory }
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
+        if let letters = document.DeadLetterConfig { settings.deadLetter = try deadLetter(letters) }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
         if let cache = document.HearthCache {
             settings.memoize = cache.memoize

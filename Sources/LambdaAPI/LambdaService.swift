@@ -1,6 +1,8 @@
+package import AsyncInvoke
 internal import Base
 internal import Catalog
 internal import Dispatch
+internal import EventQueue
 internal import Foundation
 internal import HTTP
 package import Invoker
@@ -13,12 +15,14 @@ internal import UV
 package final class LambdaService: HTTPService {
     private let invoker: Invoker
     private let control: LambdaControl
+    private let events: EventDispatcher
     private let queue = DispatchQueue(label: "hearth.control")
     private let arnPrefix: String
     private let arn = ByteBuffer(capacity: 256)
 
-    package init(invoker: Invoker, control: LambdaControl) {
+    package init(invoker: Invoker, control: LambdaControl, events: EventDispatcher) {
         self.invoker = invoker
+        self.events = events
         self.control = control
         arnPrefix = control.arn("")
     }
@@ -185,15 +189,35 @@ package final class LambdaService: HTTPService {
                 request.connection.begin(204)
                 request.connection.output.appendField("x-amzn-RequestId", id)
                 request.connection.endWithoutBody()
-            case "Event":
-                throw LambdaFault(
-                    status: 501, type: "UnsupportedOperationException",
-                    message: "Hearth has no durable queue for Event invocations yet: use RequestResponse", hasType: false)
+            case "Event": try accept(request, id, function, resolution)
             default:
                 throw .validation(type, at: "invocationType", .oneOf(["Event", "RequestResponse", "DryRun"]))
             }
         } catch {
             Self.send(error, id, on: request.connection)
+        }
+    }
+
+    /// Takes an event for later: 202 when it is on disk.
+    private func accept(_ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution) throws(LambdaFault) {
+        guard request.body.count <= Limits.queuedEventBytesMax else {
+            throw LambdaFault(
+                status: 413, type: "RequestTooLargeException",
+                message: "\(request.body.count) byte payload is too large for the Event invocation type (limit \(Limits.queuedEventBytesMax) bytes)")
+        }
+        let payload = try event(request)
+        let event = NewEvent(
+            id: id, function: function.name, qualifier: resolution.qualifier, payload: Array(payload),
+            accepted: Int64(Loop.epochMilliseconds))
+        events.accept(event) { [connection = request.connection] error in
+            guard let error else {
+                connection.begin(202)
+                connection.output.appendField("x-amzn-RequestId", id)
+                return connection.end(UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+            var fault = LambdaFault(status: 500, type: "ServiceException", message: "\(error)", capitalised: true)
+            if case .full = error { fault = .throttled }
+            Self.send(fault, id, on: connection, retryAfter: fault.status == 429)
         }
     }
 
@@ -213,9 +237,8 @@ package final class LambdaService: HTTPService {
         return (function, resolution)
     }
 
-    private func invoke(
-        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
-    ) throws(LambdaFault) {
+    /// The event of an Invoke: its body, which must be JSON; nothing is `{}`.
+    private func event(_ request: HTTPRequest) throws(LambdaFault) -> UnsafeRawBufferPointer {
         let empty: StaticString = "{}"
         let event =
             request.body.isEmpty ? UnsafeRawBufferPointer(start: empty.utf8Start, count: empty.utf8CodeUnitCount) : request.body
@@ -224,6 +247,13 @@ package final class LambdaService: HTTPService {
                 status: 400, type: "InvalidRequestContentException",
                 message: "Could not parse request body into json: Could not parse payload into json: \(problem.reason) (offset \(problem.offset))")
         }
+        return event
+    }
+
+    private func invoke(
+        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
+    ) throws(LambdaFault) {
+        let event = try event(request)
         let context = ByteBuffer(capacity: 16)
         if let given = request.header(.amzClientContext) {
             guard given.count <= 3583, Base64.decode(given, into: context), JSONCheck.validate(context.bytes) == nil else {
@@ -279,7 +309,7 @@ package final class LambdaService: HTTPService {
     ) -> InvocationMessage {
         let trace = ByteBuffer(capacity: 64)
         if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
-        let message = LambdaAPI.makeMessage(
+        let message = beginMessage(
             id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
             eventBytes: event.count, scratch: arn)
         message.frame.append(event)

@@ -61,6 +61,8 @@ private func text(of address: UnsafePointer<sockaddr>) -> (host: String, port: I
 /// A listening socket.
 package final class TCPListener: Handle {
     private var onConnection: ((TCP) -> Void)?
+    private var isHeld = false
+    private var hasWaiting = false
 
     /// Listens on a numeric address (or `localhost`); port 0 lets the kernel choose. Errors of binding and listening throw.
     package init(loop: Loop, host: String, port: Int, _ onConnection: @escaping (TCP) -> Void) throws(UVError) {
@@ -134,10 +136,27 @@ package final class TCPListener: Handle {
 
     private func listen() -> CInt {
         uv_listen(pointer(uv_stream_t.self), 1024) { raw, status in
-            let listener = Handle.borrow(raw?.pointee.data, as: TCPListener.self)
-            guard status == 0, let connection = try? TCP(accepting: listener) else { return }
-            listener.onConnection?(connection)
+            if status == 0 { Handle.borrow(raw?.pointee.data, as: TCPListener.self).accept() }
         }
+    }
+
+    private func accept() {
+        if isHeld {
+            // libuv stops listening until this one has been accepted (uv_listen); the others wait in the kernel.
+            hasWaiting = true
+        } else if let connection = try? TCP(accepting: self) {
+            onConnection?(connection)
+        }
+    }
+
+    /// Hands out no connection until `release`.
+    package func hold() { isHeld = true }
+
+    package func release() {
+        isHeld = false
+        guard hasWaiting else { return }
+        hasWaiting = false
+        accept()
     }
 
     /// The address that the kernel gave.

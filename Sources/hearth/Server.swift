@@ -1,8 +1,10 @@
 import Admin
+import AsyncInvoke
 import Base
 import Catalog
 import Config
 import Crypto
+import EventQueue
 import Foundation
 import Invoker
 import LambdaAPI
@@ -51,14 +53,16 @@ final class Server {
         invoker = try Invoker(
             loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
-        admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
         let secret = credentials.secretAccessKey
+        let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
+        let events = try EventDispatcher(
+            invoker: invoker, store: EventStore(directory: data.path), arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
+        admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
-        let lambda = LambdaService(invoker: invoker, control: control)
-        let functionURLs = FunctionURLService(
-            invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:", credentials: credentials)
+        let lambda = LambdaService(invoker: invoker, control: control, events: events)
+        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(

@@ -34,8 +34,9 @@ import Testing
         for (key, time) in zip(traffic.keys, traffic.times) {
             withUnsafeBytes(of: key) { key in
                 while cache.advance(to: at(time)) {}
-                guard cache.get(key, in: space, at: at(time)) == nil else { return }
-                cache.set(key, key, in: space, policy: StorePolicy(.ttl(ttl)), at: at(time))
+                if cache.get(key, in: space, at: at(time)) == nil {
+                    cache.set(key, key, in: space, policy: StorePolicy(.ttl(ttl)), at: at(time))
+                }
             }
         }
         let counters = cache.counters(of: space)
@@ -125,8 +126,9 @@ import Testing
                     while cache.advance(to: now) {}
                     guard cache.get(key, in: spaces[use], at: now) == nil else { return }
                     value.withUnsafeBytes {
-                        let value = UnsafeRawBufferPointer(rebasing: $0[..<size])
-                        _ = cache.set(key, value, in: spaces[use], policy: .ttl(ttls[use], weight: costs[use]), at: now)
+                        _ = cache.set(
+                            key, UnsafeRawBufferPointer(rebasing: $0[..<size]), in: spaces[use],
+                            policy: .ttl(ttls[use], weight: costs[use]), at: now)
                     }
                 }
             }

@@ -1,3 +1,4 @@
+import AsyncInvoke
 import Foundation
 import Invoker
 import Testing
@@ -14,6 +15,7 @@ import Testing
         wanted += CacheMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         wanted += SecondLevelMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         wanted += RouteMetricRow.table.map { line($0.name, "counter", $0.help) }
+        wanted += EventMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
     }
 }

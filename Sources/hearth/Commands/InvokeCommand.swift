@@ -10,6 +10,7 @@ struct Invoke: ParsableCommand {
     @Option(name: [.customShort("d"), .long], help: "The event: JSON text, @file, or - for standard input.")
     var event = "{}"
     @Flag(help: "Print the invocation's log to standard error.") var tail = false
+    @Flag(name: .customLong("async"), help: "Put the event into the durable queue and do not wait: prints its request id.") var isAsync = false
     @OptionGroup var connection: Connection
 
     func run() throws {
@@ -21,6 +22,7 @@ struct Invoke: ParsableCommand {
             query = "Qualifier=live"
         }
         let headers = tail ? [(name: "x-amz-log-type", value: "Tail")] : []
+        if isAsync { return try enqueue(client, name, query) }
         let began = Date()
         let response = try client.call(
             "POST", "/2015-03-31/functions/\(pathPart(name))/invocations", query: query, headers: headers, body: try eventBytes(event))
@@ -35,6 +37,15 @@ struct Invoke: ParsableCommand {
             say(error: line(response, total))
         }
         if response.headers["x-amz-function-error"] != nil { throw ExitCode(1) }
+    }
+
+    private func enqueue(_ client: APIClient, _ name: String, _ query: String) throws {
+        let response = try client.call(
+            "POST", "/2015-03-31/functions/\(pathPart(name))/invocations", query: query,
+            headers: [(name: "x-amz-invocation-type", value: "Event")], body: try eventBytes(event))
+        guard response.status == 202 else { throw Failure(response.message) }
+        let id = response.headers["x-amzn-requestid"] ?? ""
+        if connection.json { sayJSON(["request_id": id]) } else { say(id) }
     }
 
     private func report(_ response: APIClient.Response, _ total: Double, _ log: Data?) -> [String: Any] {

@@ -23,6 +23,7 @@ struct CacheCalls {
         let body = request.body
         switch (method, call) {
         case (.get, "stats"): Report.send(stats, on: connection)
+        case (.get, "advise"): Report.send(AdviceReport(invoker).all, on: connection)
         case (.get, "keys"): keys(queryValue(request.query, "prefix") ?? "", queryValue(request.query, "cursor").flatMap { UInt32($0) } ?? 0)
         case (.post, "purge"): purge(CacheOrder(body))
         case (.post, "explain"): explain(CacheOrder(body), body)

@@ -205,6 +205,9 @@ package final class Cache {
             return true
         }
         schedule(index, lives)
+        // below it would live as long as before
+        purgeBelow(key, namespace, soft: false)
+        offerToSecondLevel(index)
         return true
     }
 

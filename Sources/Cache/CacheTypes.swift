@@ -54,8 +54,13 @@ package struct Hit {
     package let id: EntryID
     package let state: State
     package let isNegative: Bool
+    /// What its miss would cost, in milliseconds of work.
+    package let weight: Float
     let storedAt: Tick
     let freshUntil: Tick
+
+    /// From when it was made until it is not fresh any more.
+    package var lifeMilliseconds: UInt64 { freshUntil == .max ? .max : freshUntil - min(freshUntil, storedAt) }
 
     package func age(at now: Moment) -> Span { .milliseconds(now.tick > storedAt ? now.tick - storedAt : 0) }
 

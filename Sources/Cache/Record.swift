@@ -23,6 +23,8 @@ struct Record {
         static let bypass = Flags(rawValue: 4)
         static let softPurged = Flags(rawValue: 8)
         static let fromSecondLevel = Flags(rawValue: 16)
+        /// It waits in `SpillQueue`.
+        static let offered = Flags(rawValue: 32)
     }
 
     var hash: UInt64 = 0

@@ -83,13 +83,13 @@ struct SpillQueue {
 
     var count: Int { entries.count - start }
 
-    /// False: the queue was full and the oldest has gone.
-    mutating func append(_ id: EntryID) -> Bool {
+    /// The oldest, when the queue was full and it has gone.
+    mutating func append(_ id: EntryID) -> EntryID? {
         entries.append(id)
-        guard count > Limits.cacheSpillQueueMax else { return true }
+        guard count > Limits.cacheSpillQueueMax else { return nil }
+        defer { compact() }
         start += 1
-        compact()
-        return false
+        return entries[start - 1]
     }
 
     mutating func next() -> EntryID? {

@@ -13,6 +13,9 @@ extension Cache {
     /// Record, slot in the table (8 bytes at 3/8…3/4 load) and its share of `Ghosts`: what an entry takes beside its block.
     static let entryOverhead = MemoryLayout<Record>.stride + 32
 
+    /// What an entry with one or two tags takes from the limit.
+    package static func charge(key: Int, value: Int) -> Int { entryCharge(Block.charge(key: key, value: value, tags: 2)) }
+
     static func entryCharge(_ blockCharge: Int) -> Int { entryOverhead + blockCharge }
 
     @inline(__always) func hash(_ key: UnsafeRawBufferPointer, _ namespace: NamespaceID) -> UInt64 {
@@ -87,7 +90,8 @@ extension Cache {
         let record = arena[index]
         return Hit(
             value: UnsafeRawBufferPointer(record.pointee.block.value), id: EntryID(index: index, generation: record.pointee.generation),
-            state: state, isNegative: record.pointee.flags.contains(.negative), storedAt: record.pointee.storedAt,
+            state: state, isNegative: record.pointee.flags.contains(.negative), weight: record.pointee.weight,
+            storedAt: record.pointee.storedAt,
             freshUntil: record.pointee.freshUntil)
     }
 
@@ -198,8 +202,9 @@ extension Cache {
     /// What a policy says about an entry, new, replaced or overwritten in place.
     func place(_ index: UInt32, _ lives: Lives?, _ policy: StorePolicy, flags: Record.Flags = [], at tick: Tick) {
         let record = arena[index]
+        let isOffered = record.pointee.flags.contains(.offered)
         record.pointee.flags = policy.isNegative ? [.live, .negative] : .live
-        record.pointee.flags.formUnion(flags)
+        record.pointee.flags.formUnion(isOffered ? flags.union(.offered) : flags)
         record.pointee.storedAt = tick - min(tick, policy.age.wholeMilliseconds)
         record.pointee.checked = purges.sequence
         let isWeightNew = record.pointee.weight != policy.weight
@@ -233,13 +238,16 @@ extension Cache {
         spaces[Int(record.pointee.namespace)].counters.expiring += 1
     }
 
-    private func offerToSecondLevel(_ index: UInt32) {
+    func offerToSecondLevel(_ index: UInt32) {
         let record = arena[index].pointee
         let space = spaces + Int(record.namespace)
         guard let least = space.pointee.settings.spillWeightMin, record.weight >= least,
-            record.flags.isDisjoint(with: [.bypass, .negative, .fromSecondLevel]),
+            record.flags.isDisjoint(with: [.bypass, .negative, .fromSecondLevel, .offered]),
             record.block.value.count <= Limits.cacheSpillValueBytesMax
         else { return }
-        if !spills.append(EntryID(index: index, generation: record.generation)) { space.pointee.counters.spillsLost &+= 1 }
+        arena[index].pointee.flags.insert(.offered)
+        guard let lost = spills.append(EntryID(index: index, generation: record.generation)) else { return }
+        space.pointee.counters.spillsLost &+= 1
+        if arena[lost.index].pointee.generation == lost.generation { arena[lost.index].pointee.flags.remove(.offered) }
     }
 }

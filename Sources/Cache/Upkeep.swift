@@ -133,9 +133,9 @@ extension Cache {
         var records: [SecondLevelRecord] = []
         while records.count < count, let id = spills.next() {
             let record = arena[id.index]
-            guard record.pointee.isLive, record.pointee.generation == id.generation, isCurrent(id.index, at: tick),
-                tick < record.pointee.freshUntil
-            else { continue }
+            guard record.pointee.isLive, record.pointee.generation == id.generation else { continue }
+            record.pointee.flags.remove(.offered)
+            guard isCurrent(id.index, at: tick), tick < record.pointee.freshUntil else { continue }
             records.append(secondLevelRecord(id.index, at: tick))
         }
         return records

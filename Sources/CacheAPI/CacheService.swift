@@ -54,7 +54,10 @@ package final class CacheService {
         started = clock
         random = Random(seed: options.seed)
         table = CommandTable(Command.all)
-        databases[0] = try cache.addNamespace(NamespaceSettings(name: "data"))
+        settings.keepsData = options.keepsData
+        var data = NamespaceSettings(name: "data")
+        if options.keepsData { data.spillWeightMin = 0 }
+        databases[0] = try cache.addNamespace(data)
         settings.begin(cache)
         let earlier = cache.onRemoval
         cache.onRemoval = { [unowned self] removal in

@@ -8,6 +8,8 @@ package struct CacheOptions: Sendable {
     /// The version of redis that clients are told. What is here is as of 7.0; redis-py keeps values itself only from 7.4 on.
     package var version = "7.4.0"
     package var seed: UInt64 = 1
+    /// Database 0 is offered to the cache's second level, so that it survives a restart.
+    package var keepsData = false
     /// The process, as INFO tells it.
     package var processID: Int32 = 0
     package var port = 0

@@ -63,6 +63,8 @@ struct Settings {
     /// Idle seconds after which a client is cut; 0: never.
     private(set) var timeout = 0
     private(set) var policy = "allkeys-lru"
+    /// `CacheOptions.keepsData`
+    var keepsData = false
     private(set) var memoryMax = 0
     private(set) var values: [String: String] = [:]
 
@@ -105,6 +107,7 @@ struct Settings {
         var settings = NamespaceSettings(name: name)
         settings.evicts = policy != "noeviction"
         settings.ceilingBytes = memoryMax == 0 ? Int.max : memoryMax
+        if keepsData, name == "data" { settings.spillWeightMin = 0 }
         return settings
     }
 

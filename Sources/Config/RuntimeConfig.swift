@@ -38,6 +38,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var cache: ListenAddress
     /// Clients of the cache's address say who they are.
     package var cacheAsksPassword = true
+    /// Database 0 of Redis clients survives a restart.
+    package var cacheKeepsData = false
     /// The first of the two databases that show memoized results and edge responses.
     package var cacheViews = 1
     package var data: String
@@ -112,6 +114,9 @@ package struct RuntimeConfig: Equatable, Sendable {
             "cache.password", .text(default: "on"),
             "on: clients of `listen.cache` give the secret access key; off: whoever reaches the address may use the cache."),
         ConfigKey(
+            "cache.data", .text(default: "volatile"),
+            "volatile: what Redis clients store is gone at the next start; kept: that of database 0 is written to `cache.sqlite`, within 0.1 s."),
+        ConfigKey(
             "cache.views", .number(1...14, default: 1),
             "The first of two databases of `listen.cache` that show, to be read only, memoized results and edge responses."),
         ConfigKey(
@@ -174,6 +179,7 @@ package struct RuntimeConfig: Equatable, Sendable {
             throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
         }
         cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
+        cacheKeepsData = try file.choice("cache.data", ["volatile", "kept"]) == "kept"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
@@ -187,7 +193,7 @@ package struct RuntimeConfig: Equatable, Sendable {
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
             ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
-            ("cache.disk", cacheDisk != other.cacheDisk),
+            ("cache.disk", cacheDisk != other.cacheDisk), ("cache.data", cacheKeepsData != other.cacheKeepsData),
         ].filter(\.1).map(\.0)
     }
 

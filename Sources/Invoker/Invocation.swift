@@ -88,6 +88,9 @@ package final class Invocation {
     private let client: any InvocationClient
     /// What it is to the store of results; nil: its function is not memoized.
     package var ticket: MemoTicket?
+    /// Of what makes it equal to others, while its function is not memoized; 0: nothing is learnt from it.
+    package var adviceHash: UInt64 = 0
+    var advised: CacheAdvice.Subject?
 
     // Set by the invoker as it goes.
     var dispatched = Moment.zero
@@ -118,7 +121,9 @@ package final class Invocation {
     package var version: VersionEntry { resolution.version }
 
     func finished(_ outcome: InvocationOutcome) {
-        if let ticket { ticket.memo.finished(self, ticket, outcome) } else { answer(outcome) }
+        if let ticket { return ticket.memo.finished(self, ticket, outcome) }
+        advised?.result(adviceHash, outcome, at: arrived)
+        answer(outcome)
     }
 
     func answer(_ outcome: InvocationOutcome) { client.finished(self, outcome) }

@@ -10,6 +10,8 @@ package final class FunctionState {
     package let log: FunctionLog
     package var inFlight = 0
     package var reserved: Int?
+    /// Of a function that is not memoized, from its first invocation on.
+    var advised: CacheAdvice.Subject?
 
     init(name: String, logBytesMax: Int) {
         self.name = name
@@ -91,12 +93,20 @@ package final class Invoker {
         if let ticket = invocation.ticket { memo.join(invocation, ticket) } else { admit(invocation) }
     }
 
+    /// Learns from an invocation of a function that is not memoized what memoization would bring.
+    @inline(__always) private func advise(_ invocation: Invocation, _ state: FunctionState) {
+        let subject = state.advised ?? memo.advice.subject(state.name, route: nil, at: invocation.arrived)
+        state.advised = subject
+        if subject.ttls.lookup(invocation.adviceHash, at: invocation.arrived) { invocation.advised = subject }
+    }
+
     /// Through the gates of concurrency into its version's pool.
     func admit(_ invocation: Invocation) {
         if isStopping { return refuseUnadmitted(invocation, .stopping) }
         // The pool knows its function's state without a look at the name.
         let known = pools[invocation.version.rowID]
         let state = known?.function ?? state(of: invocation.function)
+        if invocation.adviceHash != 0 { advise(invocation, state) }
         if let reserved = state.reserved {
             guard state.inFlight < reserved else { return refuseUnadmitted(invocation, .reservedConcurrency) }
         } else {

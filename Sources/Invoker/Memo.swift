@@ -27,6 +27,7 @@ package final class Memo {
     package let key = MemoKey()
     /// Set by the invoker, which owns this.
     unowned var invoker: Invoker!
+    package let advice: CacheAdvice
     /// By the version's row: an index, not a dictionary, because every memoized hit passes here.
     private var plans: [MemoPlan?] = []
     /// By function and path: counts outlive versions.
@@ -40,6 +41,7 @@ package final class Memo {
 
     init(_ cache: Cache, seed: UInt64) throws(CacheError) {
         self.cache = cache
+        advice = CacheAdvice(cache, at: Loop.now)
         random = Random(seed: seed)
         var settings = NamespaceSettings(name: "memo")
         // Lifetimes are cut by up to a tenth, never lengthened: what was stored together does not expire together (reference D3).
@@ -91,6 +93,7 @@ package final class Memo {
             // Another function of this name is another function, even if it is the same.
             Array("function:\(old.name)".utf8).withUnsafeBytes { cache.purge(tag: $0, soft: false, at: invoker.loop.now) }
             impure[old.name] = nil
+            advice.forget(old.name)
             routeCounts[old.name] = nil
         }
     }
@@ -121,9 +124,12 @@ package final class Memo {
         if rule.isOff { return .run(alone(rule, .bypass("impure"))) }
         waiters &+= 1
         let waiter = WaiterID(waiters)
+        let subject = subject(of: rule, at: now)
+        let adviceHash = advice.lookup(subject, key.bytes, at: now)
         switch cache.fetch(key.bytes, in: rule.namespace, waiter: waiter, at: now) {
         case .hit(let hit, refresh: let flight):
             count(rule)
+            advice.observe(subject, key.bytes, hit, at: now)
             let found = describe(hit, at: now)
             if let flight { return .hit(found, ticket(rule, waiter, form, .refresh(flight))) }
             guard rule.auditShare > 0, !rule.isAuditing, chance(rule.auditShare) else { return .hit(found, nil) }
@@ -131,12 +137,21 @@ package final class Memo {
             return .hit(found, ticket(rule, waiter, form, .audit(cache.pin(hit))))
         case .lead(let flight, stale: _):
             if let counts = rule.counts { counts.misses &+= 1 }
-            return .run(ticket(rule, waiter, form, .lead(flight)))
+            let ticket = ticket(rule, waiter, form, .lead(flight))
+            ticket.adviceHash = adviceHash
+            return .run(ticket)
         case .follow(let flight):
             if let counts = rule.counts { counts.hits &+= 1 }
             return .run(ticket(rule, waiter, form, .follow(flight)))
         case .refuse: return .run(alone(rule, .bypass("too-many-fills")))
         }
+    }
+
+    @inline(__always) private func subject(of rule: MemoRule, at now: Moment) -> CacheAdvice.Subject {
+        if let known = rule.advised { return known }
+        let made = advice.subject(rule.function, route: rule.counts?.path, at: now)
+        rule.advised = made
+        return made
     }
 
     /// Of its version; after a restart there may be hits before there is a pool.
@@ -221,6 +236,7 @@ package final class Memo {
         case .lead(let flight), .refresh(let flight):
             var actions: [FlightAction] = []
             let entry = land(invocation, ticket, flight, outcome, &actions)
+            learn(ticket, outcome)
             if invoker.settings.writesThrough, let entry { return writeThrough(entry, invocation, outcome, actions) }
             conclude(invocation, outcome, isStored: entry != nil, actions)
         case .audit(let pinned): audited(invocation, ticket, pinned, outcome)
@@ -228,6 +244,15 @@ package final class Memo {
             outcome.memo = status
             invocation.answer(outcome)
         case .follow: preconditionFailure("1: a follower does not run")
+        }
+    }
+
+    private func learn(_ ticket: MemoTicket, _ outcome: InvocationOutcome) {
+        guard let subject = ticket.rule.advised else { return }
+        let now = invoker.loop.now
+        subject.result(ticket.adviceHash, outcome, at: now)
+        ticket.key.withUnsafeBytes { key in
+            if let stored = cache.peek(key, in: ticket.rule.namespace, at: now) { advice.observe(subject, key, stored, at: now) }
         }
     }
 

@@ -65,6 +65,8 @@ package final class MemoRule {
     package internal(set) var metrics: VersionMetrics?
     /// Of a route.
     let counts: RouteCounts?
+    /// Set at its first lookup.
+    var advised: CacheAdvice.Subject?
     /// An audit has found that equal events do not give equal results.
     package internal(set) var isOff = false
     var isAuditing = false

@@ -69,6 +69,8 @@ package final class MemoTicket {
     var isReading = false
     /// Its client has gone meanwhile.
     var isForsaken = false
+    /// Of the key, when `CacheAdvice` tracks it; else 0.
+    var adviceHash: UInt64 = 0
     unowned let memo: Memo
 
     init(_ rule: MemoRule, _ waiter: WaiterID, _ key: [UInt8], _ form: (any ResultForm)?, _ role: Role, _ memo: Memo) {

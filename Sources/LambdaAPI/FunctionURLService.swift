@@ -138,6 +138,7 @@ package final class FunctionURLService: HTTPService {
             function: call.function, resolution: call.function.front, message: call.message ?? makeMessage(call), arrived: call.arrived,
             client: client)
         invocation.ticket = ticket
+        if ticket == nil, RequestKey.isMemoized(call.request) { invocation.adviceHash = RequestKey.hash(call.request, call.rawPath) }
         client.invocation = invocation
         call.request.connection.pending = client
         invoker.invoke(invocation)

@@ -282,6 +282,12 @@ package final class LambdaService: HTTPService {
             function: function, resolution: resolution, message: makeMessage(request, id, function, resolution, context, event),
             arrived: arrived, wantsLogTail: wantsTail, client: client)
         invocation.ticket = ticket
+        if ticket == nil, !wantsTail {
+            var hash = AdviceHash()
+            hash.add(context.bytes)
+            hash.add(event)
+            invocation.adviceHash = hash.value
+        }
         client.invocation = invocation
         request.connection.pending = client
         invoker.invoke(invocation)

@@ -94,6 +94,17 @@ enum RequestKey {
         }
     }
 
+    /// The same for advice, as if it were memoized by default: what is asked for, and by whom.
+    static func hash(_ request: HTTPRequest, _ rawPath: UnsafeRawBufferPointer) -> UInt64 {
+        var hash = AdviceHash()
+        hash.add(request.slice(request.head.methodRange))
+        hash.add(rawPath)
+        hash.add(request.query)
+        hash.add(request.body)
+        for field in [.authorization, .cookie] as [HTTPField] { if let value = request.header(field) { hash.add(value) } }
+        return hash.value
+    }
+
     private static func addAll(_ name: StaticString, _ request: HTTPRequest, to key: MemoKey) {
         addAll(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount), request, to: key)
     }

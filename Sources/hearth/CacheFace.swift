@@ -18,6 +18,7 @@ final class CacheFace {
         options.views = [config.cacheViews: "memo", config.cacheViews + 1: "edge"]
         options.processID = getpid()
         options.port = config.cache.port
+        options.keepsData = config.cacheKeepsData && config.cacheDisk > 0
         options.seed = UInt64.random(in: .min ... .max)
         service = try CacheService(
             cache: cache, options: options, clock: Clock(now: loop.now, epochMilliseconds: Loop.epochMilliseconds))

@@ -53,7 +53,6 @@ final class Server {
         invoker = try Invoker(
             loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
-        cache.warm()
         let secret = credentials.secretAccessKey
         let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
         let events = try EventDispatcher(
@@ -70,6 +69,7 @@ final class Server {
             config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
             config.connections)
         cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
+        cache.warm()
         functionURLs.port = front.address.port
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in

@@ -133,7 +133,7 @@ import Testing
     @Test func aFullQueueToTheSecondLevelLosesItsOldest() {
         var queue = SpillQueue()
         var lost = 0
-        for n in 0..<UInt32(Limits.cacheSpillQueueMax + 3000) where !queue.append(EntryID(index: n, generation: 0)) { lost += 1 }
+        for n in 0..<UInt32(Limits.cacheSpillQueueMax + 3000) where queue.append(EntryID(index: n, generation: 0)) != nil { lost += 1 }
         #expect(lost == 3000 && queue.count == Limits.cacheSpillQueueMax && queue.next() == EntryID(index: 3000, generation: 0))
         while queue.next() != nil {}
         #expect(queue.count == 0)

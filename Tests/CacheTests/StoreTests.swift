@@ -314,6 +314,10 @@ import Testing
         rig.set("purged", "4", .ttl(1000, weight: 20))
         rig.set("forever", "5", .weighing(20))
         _ = rig.remove("purged")
+        // once, whatever happens to it before it is taken; with the lifetime that it has then
+        rig.set("forever", "5", .weighing(20))
+        #expect(bytes("forever") { rig.cache.expire($0, in: rig.space, .ttl(.seconds(9)), at: rig.now) })
+        #expect(bytes("forever") { rig.cache.expire($0, in: rig.space, .forever, at: rig.now) })
         rig.pass(100)
         let records = rig.cache.takeSpills(10, at: rig.now)
         #expect(records.map { String(decoding: $0.key, as: UTF8.self) } == ["dear", "forever"] && rig.cache.spillsWaiting == 0)

@@ -5,7 +5,7 @@ import Foundation
 struct CacheCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache", abstract: "Show, explain, purge and resize the shared cache.",
-        subcommands: [CacheStats.self, CacheKeys.self, CachePurge.self, CacheExplain.self, CacheResize.self])
+        subcommands: [CacheStats.self, CacheKeys.self, CachePurge.self, CacheAdvise.self, CacheExplain.self, CacheResize.self])
 }
 
 struct CacheStats: ParsableCommand {

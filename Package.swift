@@ -18,6 +18,7 @@ let modules: [Module] = [
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
+    Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "GRDB", "GRDBSQLite"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
@@ -68,6 +69,7 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("Objects", ["Base", "Objects"]),
     ("Pool", ["Base", "Pool"]),
     ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
@@ -138,6 +140,7 @@ struct Module {
             dependencies: arrows.map { arrow in
                 switch arrow {
                 case "GRDB": .product(name: "GRDB", package: "GRDB.swift")
+                case "GRDBSQLite": .product(name: "GRDBSQLite", package: "GRDB.swift")
                 case "TOMLKit": .product(name: "TOMLKit", package: "TOMLKit")
                 default: .init(stringLiteral: arrow)
                 }

@@ -30,6 +30,29 @@ package enum Limits {
     /// What the shared cache may take, unless configured.
     package static let cacheMemoryBytes = 128 << 20
 
+    // objects
+    /// A row of an object's body.
+    package static let objectChunkBytes = 256 * 1024
+    /// Bodies up to this lie beside their metadata: one commit instead of two.
+    package static let objectInlineBytes = 16 * 1024
+    /// Bodies on their way to the disk, of all writers together; beyond it they are told to wait.
+    package static let objectBufferBytes = 64 << 20
+    /// Of one writer.
+    package static let objectWriterBufferBytes = 4 << 20
+    /// Rows of bodies in one commit.
+    package static let objectBatchBytes = 8 << 20
+    /// Requests in one commit of metadata.
+    package static let objectGroupMax = 128
+    /// Parts of one upload (S3).
+    package static let objectPartsMax = 10_000
+    package static let objectPartBytesMin: Int64 = 5 << 20
+    /// A part, and an object put whole (S3).
+    package static let objectPartBytesMax: Int64 = 5 << 30
+    /// An object of parts (S3 since December 2025).
+    package static let objectBytesMax: Int64 = 50 << 40
+    /// How long a completed upload answers the same again.
+    package static let objectCompletedMilliseconds: Int64 = 7 * 86_400_000
+
     // workers
     package static let initTimeout = Span.seconds(10)
     /// RLIMIT_NOFILE of a worker (Lambda's own figure).

@@ -29,6 +29,7 @@ let modules: [Module] = [
         [
             "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
         ]),
+    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),
     Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "Catalog", "Net", "Invoker"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),

@@ -53,6 +53,18 @@ package enum Limits {
     /// How long a completed upload answers the same again.
     package static let objectCompletedMilliseconds: Int64 = 7 * 86_400_000
 
+    // objects, as S3 bounds them
+    /// A single PUT or a part: 5 GiB (Amazon S3 quotas).
+    package static let s3PartBytesMax = 5 << 30
+    /// The same with what `aws-chunked` adds.
+    package static let s3BodyBytesMax = s3PartBytesMax + s3PartBytesMax / 8
+    /// An XML document or a policy: 10,000 parts and 1,000 keys fit.
+    package static let s3DocumentBytesMax = 8 << 20
+    /// A refused request's body is read to its end when it is at most so long.
+    package static let s3DiscardBytesMax = 64 * 1024
+    /// The fields before the file of an upload by form.
+    package static let s3FormFieldsBytesMax = 64 * 1024
+
     // workers
     package static let initTimeout = Span.seconds(10)
     /// RLIMIT_NOFILE of a worker (Lambda's own figure).

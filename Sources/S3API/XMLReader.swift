@@ -2,8 +2,8 @@
 struct XMLElement: Sendable {
     let name: String
     /// What stands between the tags, joined; white space is kept.
-    fileprivate(set) var text = ""
-    fileprivate(set) var children: [XMLElement] = []
+    var text = ""
+    var children: [XMLElement] = []
 
     init(name: String) { self.name = name }
 

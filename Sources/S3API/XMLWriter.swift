@@ -3,7 +3,7 @@ internal import Base
 /// Writes S3's documents: elements with text, nested by closures.
 struct XMLWriter {
     static let namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
-    private let buffer = ByteBuffer(capacity: 1024)
+    fileprivate let buffer = ByteBuffer(capacity: 1024)
 
     var bytes: [UInt8] { Array(buffer.bytes) }
 
@@ -49,7 +49,7 @@ struct XMLWriter {
         if let text { element(name, text) }
     }
 
-    private func append(_ byte: UInt8) {
+    fileprivate func append(_ byte: UInt8) {
         switch byte {
         case UInt8(ascii: "&"): buffer.append("&amp;" as StaticString)
         case UInt8(ascii: "<"): buffer.append("&lt;" as StaticString)
@@ -72,5 +72,32 @@ struct XMLWriter {
         buffer.append("</" as StaticString)
         buffer.append(name)
         buffer.append(UInt8(ascii: ">"))
+    }
+}
+
+extension XMLElement {
+    /// The tree as a document of S3.
+    var document: [UInt8] {
+        let xml = XMLWriter(root: name)
+        xml.content(self)
+        xml.finish(root: name)
+        return xml.bytes
+    }
+}
+
+extension XMLWriter {
+    fileprivate init(root: String) {
+        buffer.append("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<\(root) xmlns=\"\(Self.namespace)\">")
+    }
+
+    fileprivate func finish(root: String) { buffer.append("</\(root)>") }
+
+    fileprivate func content(_ element: XMLElement) {
+        if element.children.isEmpty { for byte in element.text.utf8 { append(byte) } }
+        for child in element.children {
+            buffer.append("<\(child.name)>")
+            content(child)
+            buffer.append("</\(child.name)>")
+        }
     }
 }

@@ -1,5 +1,7 @@
 internal import Base
+internal import Base
 internal import Crypto
+internal import HTTP
 
 /// Why S3 does not let a request in, in its words (Amazon S3 API Reference, "Error responses").
 package struct S3Refusal: Error, Equatable, Sendable {
@@ -10,7 +12,7 @@ package struct S3Refusal: Error, Equatable, Sendable {
     package var stringToSign: String?
     package var canonicalRequest: String?
 
-    init(_ status: Int, _ code: String, _ message: String) {
+    package init(_ status: Int, _ code: String, _ message: String) {
         self.status = status
         self.code = code
         self.message = message
@@ -145,6 +147,14 @@ extension Verifier {
         return Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3")
     }
 
+    /// The same in the form that was before Signature Version 4, which forms (and nothing else here) may still have: HMAC-SHA-1 in base64.
+    package func verifyOldPolicy(_ policy: String, accessKeyID: String, signature: String) throws(S3Refusal) {
+        guard let secret = secret(accessKeyID) else { throw .unknownKey }
+        let expected = ByteBuffer(capacity: 32)
+        hmacSHA1(key: Array(secret.utf8), policy).withUnsafeBytes { Base64.encode($0, into: expected) }
+        guard equalsInConstantTime(Array(expected.bytes), Array(signature.utf8)) else { throw .mismatch }
+    }
+
     private func checkScope(_ scope: CredentialScope, _ time: String, _ refusal: (String) -> S3Refusal) throws(S3Refusal) {
         guard scope.service == "s3" else { throw refusal("incorrect service \"\(scope.service)\". This endpoint belongs to \"s3\".") }
         guard time.hasPrefix(scope.date), scope.date.utf8.count == 8 else {
@@ -223,6 +233,9 @@ package struct SignatureChain {
     private let time: String
     private let scope: CredentialScope
     private var previous: String
+
+    /// Of a request without a signature: it accepts none.
+    package static let none = SignatureChain(key: [], time: "", scope: CredentialScope(date: "", region: "", service: ""), seed: "")
 
     init(key: [UInt8], time: String, scope: CredentialScope, seed: String) {
         self.key = key

@@ -7,7 +7,8 @@ let modules: [Module] = [
     Module("Base", "clocks, identifiers, limits, byte buffers, counters and histograms", []),
     // perimeter: the only importers of C
     Module("UV", "libuv with Swift ownership: loops, streams, timers, polls", ["Base", "CUV"]),
-    Module("Crypto", "digests, HMAC and random bytes over OpenSSL", ["Base", "COpenSSL"]),
+    Module("Crypto", "digests, HMAC and random bytes over OpenSSL; CRCs", ["Base", "COpenSSL", "CChecksum"]),
+    Module("Zstd", "zstd frames over libzstd", ["CZstd"]),
     Module("Archive", "zip packages, written and safely unpacked, over libarchive", ["Base", "CArchive"]),
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
@@ -18,7 +19,7 @@ let modules: [Module] = [
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
-    Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "GRDB", "GRDBSQLite"]),
+    Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "Zstd", "GRDB", "GRDBSQLite"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
@@ -70,7 +71,7 @@ let tests: [(String, [String])] = [
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
-    ("Objects", ["Base", "Objects"]),
+    ("Objects", ["Base", "Crypto", "Objects"]),
     ("Pool", ["Base", "Pool"]),
     ("Invoker", ["Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
@@ -95,6 +96,8 @@ let package = Package(
         .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         // Static: it starts in half a millisecond. (The linker driver is Swift's, the program is not.)
         .executableTarget(

@@ -36,7 +36,7 @@ package enum Limits {
     /// Bodies up to this lie beside their metadata: one commit instead of two.
     package static let objectInlineBytes = 16 * 1024
     /// Bodies on their way to the disk, of all writers together; beyond it they are told to wait.
-    package static let objectBufferBytes = 64 << 20
+    package static let objectBufferBytes = 32 << 20
     /// Of one writer.
     package static let objectWriterBufferBytes = 4 << 20
     /// Rows of bodies in one commit.

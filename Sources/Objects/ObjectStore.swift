@@ -1,4 +1,7 @@
 internal import Base
+internal import Dispatch
+internal import Foundation
+internal import Synchronization
 
 /// Buckets, objects, multipart uploads, lifecycle and tiers, in SQLite files under one directory.
 ///
@@ -29,6 +32,8 @@ package final class ObjectStore: Sendable {
         package var segmentBytes: Int64 = 1 << 30
         /// Bodies of at most this many bytes lie in `meta.sqlite`.
         package var inlineBytesMax = Limits.objectInlineBytes
+        /// Parts but the last have at least so many bytes (S3: 5 MiB; smaller for tests).
+        package var partBytesMin = Limits.objectPartBytesMin
         /// No file grows beyond; for tests of a full disk. 0: none.
         package var fileBytesMax: Int64 = 0
 
@@ -39,50 +44,97 @@ package final class ObjectStore: Sendable {
         }
     }
 
-    package init(_ options: Options) throws(ObjectsError) { throw .storage("not yet") }
+    let options: Options
+    private let lock: FileLock
+    let meta: MetaWriter
+    let reads: ReadLanes
+    let table = BucketTable()
+    let segments: Segments
+    let pool = ChunkPool()
+    /// Two, so that one commit's wait for the disk is another's time to fill.
+    let hot: [SegmentWriter]
+    let cold: SegmentWriter
+    let digestLanes: [DispatchQueue]
+    let bodyLanes: [DispatchQueue]
+    /// Background work and whole-store reads: one at a time.
+    let careQueue = DispatchQueue(label: "hearth.objects.care")
+    let care = Mutex(CareState())
+    let accesses = AccessLog()
+    /// The checksum algorithm of each upload under way that has chosen one.
+    let plans = Mutex<[Int64: ChecksumAlgorithm?]>([:])
+    private let turn = Atomic<Int>(0)
+
+    package init(_ options: Options) throws(ObjectsError) {
+        self.options = options
+        do {
+            lock = try Self.lock(options.directory)
+            let path = options.directory + "/meta.sqlite"
+            let db = try Connection.meta(path, readonly: false, pagesMax: options.fileBytesMax / 4096)
+            meta = try MetaWriter(db, seed: options.seed, clock: options.clock)
+            segments = Segments(
+                hotDirectory: options.directory, coldDirectory: options.coldDirectory ?? options.directory, bytesMax: options.fileBytesMax)
+            try segments.load(db)
+            try table.load(db, day: options.day)
+            let chosen = try db.rows("SELECT id, plan FROM uploads WHERE plan IS NOT NULL") {
+                ($0.int(0), ChecksumPlan(packed: $0.bytes(1))?.algorithm)
+            }
+            plans.withLock { $0 = Dictionary(chosen) { first, _ in first } }
+            reads = try ReadLanes(path: path, count: 2)
+            (hot, cold) = try Self.writers(segments, meta, options)
+            digestLanes = Self.queues("digest", 2)
+            bodyLanes = Self.queues("body", 2)
+        } catch { throw error as? ObjectsError ?? .storage("cannot open \(options.directory): \(error)") }
+        meta.onAccount = { [segments] id, size, stored in segments[id]?.account(size: size, stored: stored) }
+    }
+
+    private static func lock(_ directory: String) throws -> FileLock {
+        let path = directory + "/objects.lock"
+        do { return try FileLock(path: path) } catch {
+            switch error {
+            case .unwritable(let reason): throw ObjectsError.storage("the directory of objects cannot be written (\(path): \(reason))")
+            case .held: throw ObjectsError.storage("another Hearth uses these objects (\(path) is locked): stop it, or use another directory")
+            }
+        }
+    }
+
+    /// Goes on with files that were open when the store was last closed; what is left of them is sealed.
+    private static func writers(_ segments: Segments, _ meta: MetaWriter, _ options: Options) throws -> ([SegmentWriter], SegmentWriter) {
+        var open = segments.all.filter { !$0.numbers.isSealed && FileManager.default.fileExists(atPath: $0.path) }
+        func next(_ tier: Tier) throws -> SegmentWriter {
+            let index = open.lastIndex { $0.tier == tier }
+            return try SegmentWriter(
+                tier: tier, segments: segments, meta: meta, bytesMax: options.segmentBytes, segment: index.map { open.remove(at: $0) })
+        }
+        let all = (try (0..<hotWriterCount).map { _ in try next(.hot) }, try next(.cold))
+        for segment in open {
+            try segment.openForWriting(bytesMax: 0)
+            segment.seal()
+            let id = segment.id
+            meta.submit { _ in } _: { try $0.db.run("UPDATE segments SET is_sealed = 1 WHERE id = ?", .int(id)) }
+        }
+        return all
+    }
+
+    private static let hotWriterCount = 2
+
+    private static func queues(_ name: String, _ count: Int) -> [DispatchQueue] {
+        (0..<count).map { DispatchQueue(label: "hearth.objects.\(name)-\($0)") }
+    }
+
+    /// Each in turn.
+    func pick<T>(_ all: [T]) -> T { all[(turn.add(1, ordering: .relaxed).newValue & .max) % all.count] }
 
     /// Ends background work, waits for what is under way and closes the files. What comes after it fails with `aborted`.
-    package func close() {}
+    package func close() {
+        careQueue.sync { flushAccesses() }
+        for lane in digestLanes { lane.sync {} }
+        for writer in hot + [cold] { writer.close() }
+        reads.close()
+        meta.close()
+        segments.close()
+    }
 
-    // MARK: Buckets
-
-    /// Throws (into `done`) `bucketAlreadyExists` with the owner that it has.
-    package func createBucket(_ name: BucketName, owner: String, objectLock: Bool = false, done: @escaping Done<Bucket>) {}
-    package func deleteBucket(_ name: BucketName, done: @escaping Done<Void>) {}
-    /// By name; `owner` nil: everybody's.
-    package func buckets(owner: String? = nil, done: @escaping Done<[Bucket]>) {}
-    /// From memory; nil: there is none. Never waits, so there is no `done`.
-    package func bucket(_ name: BucketName) -> Bucket? { nil }
-    package func setVersioning(_ state: Versioning, of name: BucketName, done: @escaping Done<Void>) {}
-    /// From memory, as `bucket` is; throws `noSuchBucket` or `noSuchConfiguration`.
-    package func document(_ kind: BucketDocument, of name: BucketName) throws(ObjectsError) -> [UInt8] { [] }
-    /// nil removes it.
-    package func setDocument(_ kind: BucketDocument, _ bytes: [UInt8]?, of name: BucketName, done: @escaping Done<Void>) {}
-    /// The rules of the lifecycle document, parsed by the door: they act from the moment of `done`. Kept in memory only: to be given
-    /// again after a start, before requests are served.
-    package func setLifecycle(_ rules: [LifecycleRule], of name: BucketName) {}
-    /// As `setLifecycle`; empty: nothing moves.
-    package func setTiering(_ rules: [TieringRule], of name: BucketName) {}
-
-    // MARK: Objects
-
-    /// Begins a put. Nothing is visible, and nothing needs to be undone, until `finish`.
-    package func put(_ request: PutRequest) -> ObjectWriter { ObjectWriter() }
-    package func head(_ request: GetRequest, done: @escaping Done<Head>) {}
-    /// Errors that are answers: `notModified`, `preconditionFailed`, `invalidRange`, `methodNotAllowed`.
-    package func get(_ request: GetRequest, done: @escaping Done<ObjectReader>) {}
-    /// No bytes are copied; they are read only when another checksum must be computed.
-    package func copy(_ request: CopyRequest, done: @escaping Done<CopyResult>) {}
-    package func delete(_ request: DeleteRequest, in bucket: BucketName, bypassGovernance: Bool = false, done: @escaping Done<DeleteResult>) {}
-    /// Each on its own: one result a request, in their order. Fails as a whole only without the bucket.
-    package func delete(
-        _ requests: [DeleteRequest], in bucket: BucketName, bypassGovernance: Bool = false,
-        done: @escaping Done<[Result<DeleteResult, ObjectsError>]>
-    ) {}
-    package func list(_ request: ListRequest, done: @escaping Done<ListPage>) {}
-    package func listVersions(_ request: VersionsRequest, done: @escaping Done<VersionsPage>) {}
-    /// Of a completed object: its parts; empty for one that was put whole (GetObjectAttributes).
-    package func parts(of request: GetRequest, after number: Int = 0, partsMax: Int = 1000, done: @escaping Done<(Head, PartsPage)>) {}
+    deinit { close() }
 
     /// What can be changed of a version without a new one.
     package enum Change: Sendable {
@@ -93,74 +145,5 @@ package final class ObjectStore: Sendable {
         case legalHold(Bool)
         /// Of an archived object: readable until then.
         case restored(until: Int64)
-    }
-    /// Answers the version that it changed.
-    package func change(
-        _ key: ObjectKey, version: VersionID? = nil, in bucket: BucketName, _ change: Change, done: @escaping Done<ObjectVersion>
-    ) {}
-
-    // MARK: Multipart uploads
-
-    package func createUpload(_ request: UploadRequest, done: @escaping Done<Upload>) {}
-    /// `number`: 1 to 10,000, checked by `finish`. Of the same number, the part finished last counts.
-    package func putPart(_ upload: UploadName, number: Int, body: BodyChecks) -> ObjectWriter { ObjectWriter() }
-    /// By reference: the source's bytes are read for their digest, not copied.
-    package func copyPart(
-        _ upload: UploadName, number: Int, from source: CopySource, done: @escaping Done<(part: Part, sourceVersion: VersionID?)>
-    ) {}
-    package func upload(_ upload: UploadName, done: @escaping Done<Upload>) {}
-    package func parts(ofUpload upload: UploadName, after number: Int = 0, partsMax: Int = 1000, done: @escaping Done<(Upload, PartsPage)>) {}
-    package func listUploads(_ request: UploadsRequest, done: @escaping Done<UploadsPage>) {}
-    /// Asked again after it succeeded, it answers the same again (for 7 days).
-    package func complete(_ request: CompleteRequest, done: @escaping Done<PutResult>) {}
-    package func abort(_ upload: UploadName, done: @escaping Done<Void>) {}
-
-    // MARK: Care
-
-    /// One step of the background work (lifecycle, tiers, access times, compaction), which looks at `rowsMax` rows at most. The server
-    /// calls it by a timer, one call at a time.
-    package func upkeep(rowsMax: Int = 2_000, done: @escaping Done<UpkeepReport>) {}
-    package func statistics(done: @escaping Done<StoreStatistics>) {}
-    package func usage(of bucket: BucketName, done: @escaping Done<BucketUsage>) {}
-    /// Reads every chunk and holds every count to what it counts, beside running requests.
-    package func check(bytesPerSecond: Int64? = nil, done: @escaping Done<CheckReport>) {}
-    /// Gives back the space of what was deleted: files of which less than `liveFraction` is needed are rewritten.
-    package func compact(liveFraction: Double = 0.5, done: @escaping Done<CompactReport>) {}
-    /// Makes a copy that can be opened, in `directory`, which must be empty or not exist.
-    package func backup(to directory: String, done: @escaping Done<Void>) {}
-}
-
-/// A body on its way into the store.
-///
-/// Thread rule: one caller at a time, any thread; no call waits.
-package final class ObjectWriter: Sendable {
-    /// Takes the bytes (they are copied before it returns). False: wait for `resume`, which is called once, on a thread of the
-    /// store's, when there is room; more that is written before is taken all the same, so that a caller may finish what it holds.
-    package func write(_ bytes: UnsafeRawBufferPointer, resume: @escaping @Sendable () -> Void) -> Bool { true }
-
-    /// Why `finish` will fail, if that is known already (a full disk): the caller may stop reading the body.
-    package var failure: ObjectsError? { nil }
-
-    /// Commits. `checksum` is a trailer's value, `sha256` the payload's where it is known only now.
-    package func finish(checksum: [UInt8]? = nil, sha256: [UInt8]? = nil, done: @escaping ObjectStore.Done<PutResult>) {}
-
-    /// Gives up; what was written is never seen. Also done when the last reference goes without `finish`.
-    package func abort() {}
-}
-
-/// The bytes of one version: whole, or the range that was asked for. Later writes and deletes do not change what it gives.
-///
-/// Thread rule: one caller at a time, any thread; no call waits.
-package final class ObjectReader: Sendable {
-    package let head: Head
-    /// All bytes that were asked for, when they came with the head (small bodies): then `next` need not be called.
-    package let whole: [UInt8]?
-
-    /// The next bytes, 256 KiB at most; empty at the end. One call at a time. `damaged` or `storage`: the answer must break off.
-    package func next(done: @escaping ObjectStore.Done<[UInt8]>) {}
-
-    init(head: Head, whole: [UInt8]?) {
-        self.head = head
-        self.whole = whole
     }
 }

@@ -24,6 +24,8 @@ package enum Limits {
     /// The longest pause inside a body.
     package static let bodyIdleTimeout = Span.seconds(30)
     package static let keepAliveTimeout = Span.seconds(75)
+    /// How long a stopping server waits for answers that are under way on the API listener.
+    package static let drainTimeout = Span.seconds(10)
     package static let writeTimeout = Span.seconds(60)
 
     // cache

@@ -48,6 +48,13 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var logBytes: Int
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
+    /// The directory of what objects are seldom read; empty: beside the others.
+    package var coldObjects = ""
+    /// How long a day is to the lifecycle of objects.
+    package var daySeconds = 86_400
+    /// A second account of S3; both or none.
+    package var altAccessKey = ""
+    package var altSecretKey = ""
     package var isolation = Isolation.on
     /// Directories that sandboxes show beside the system's.
     package var sandboxShows: [String] = []
@@ -87,6 +94,15 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
+        ConfigKey(
+            "objects.cold", .text(default: ""),
+            "The directory for objects that are seldom read, maybe on another disk; empty: in the data directory."),
+        ConfigKey(
+            "lifecycle.day_seconds", .number(1...86_400, default: 86_400), unit: "seconds",
+            "How long a day is to lifecycle rules and tiers; shorter only to try them out."),
+        ConfigKey(
+            "s3.alt_access_key", .text(default: ""), "The key of a second account of S3, for what one account shows the other."),
+        ConfigKey("s3.alt_secret_key", .text(default: ""), "Its secret."),
         ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
@@ -137,6 +153,13 @@ package struct RuntimeConfig: Equatable, Sendable {
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
         cacheMemory = file.number("cache.memory") ?? cacheMemory
+        coldObjects = file.text("objects.cold") ?? coldObjects
+        daySeconds = file.number("lifecycle.day_seconds") ?? daySeconds
+        altAccessKey = file.text("s3.alt_access_key") ?? ""
+        altSecretKey = file.text("s3.alt_secret_key") ?? ""
+        guard altAccessKey.isEmpty == altSecretKey.isEmpty else {
+            throw file.fail("s3.alt_access_key", "s3.alt_access_key and s3.alt_secret_key belong together: give both")
+        }
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
@@ -147,6 +170,8 @@ package struct RuntimeConfig: Equatable, Sendable {
             ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
+            ("objects.cold", coldObjects != other.coldObjects), ("lifecycle.day_seconds", daySeconds != other.daySeconds),
+            ("s3.alt_access_key", altAccessKey != other.altAccessKey), ("s3.alt_secret_key", altSecretKey != other.altSecretKey),
             ("sandbox.show", sandboxShows != other.sandboxShows),
         ].filter(\.1).map(\.0)
     }

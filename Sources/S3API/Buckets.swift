@@ -9,8 +9,7 @@ extension S3Calls {
         guard (1...10_000).contains(most) else { throw .invalidArgument("Argument max-buckets must be an integer between 1 and 10000") }
         let prefix = request.query["prefix"] ?? ""
         let after = request.query["continuation-token"] ?? ""
-        let all = try await wait { (done: @escaping ObjectStore.Done<[Bucket]>) in store.buckets(owner: account.id, done: done) }
-        let found = all.filter { $0.name.text.hasPrefix(prefix) && $0.name.text > after }
+        let found = store.buckets(owner: account.id).filter { $0.name.text.hasPrefix(prefix) && $0.name.text > after }
         let page = found.prefix(most)
         return .document(
             XMLWriter.document("ListAllMyBucketsResult") { xml in

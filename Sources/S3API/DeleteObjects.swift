@@ -38,7 +38,8 @@ extension S3Calls {
     }
 
     func deleteObjects(_ access: BucketAccess, _ request: S3Request, _ body: [UInt8]) async throws(S3Fault) -> S3Answer {
-        guard request.header("content-md5") != nil || (try ChecksumFields.sent(request)) != nil else {
+        let sent = try ChecksumFields.sent(request)
+        guard request.header("content-md5") != nil || sent != nil else {
             throw .invalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
         }
         try Self.checkDigest(request, body)

@@ -1,5 +1,5 @@
 internal import Base
-internal import Foundation
+internal import Glibc
 internal import HTTP
 internal import Objects
 internal import SigV4
@@ -29,10 +29,9 @@ final class FormSink: BodySink {
 
     init(_ calls: S3Calls, _ request: S3Request, _ verifier: Verifier, _ loop: Loop) throws(S3Fault) {
         let type = request.header("content-type") ?? ""
-        guard type.lowercased().hasPrefix("multipart/form-data"), let mark = type.range(of: "boundary=") else {
+        guard type.lowercased().hasPrefix("multipart/form-data"), let name = Self.boundary(type) else {
             throw S3Fault(412, "PreconditionFailed", "Bucket POST must be of the enclosure-type multipart/form-data")
         }
-        let name = type[mark.upperBound...].prefix { $0 != ";" }.filter { $0 != "\"" }
         guard (1...70).contains(name.utf8.count) else { throw Self.malformed }
         _ = try calls.access(request)
         self.calls = calls
@@ -40,6 +39,14 @@ final class FormSink: BodySink {
         self.verifier = verifier
         self.loop = loop
         boundary = Array("\r\n--\(name)".utf8)
+    }
+
+    private static func boundary(_ type: String) -> String? {
+        for part in type.split(separator: ";") {
+            let text = part.drop { $0 == " " }
+            if text.lowercased().hasPrefix("boundary=") { return text.dropFirst("boundary=".count).filter { $0 != "\"" } }
+        }
+        return nil
     }
 
     private static let malformed = S3Fault(
@@ -148,11 +155,18 @@ final class FormSink: BodySink {
 
     func abandon() { upload?.writer.abort() }
 
+    /// Where `needle` begins in `bytes`; all that is sought here begins with CR, which is rare.
     private static func find(_ needle: [UInt8], in bytes: [UInt8]) -> Int? {
-        bytes.withUnsafeBytes { bytes in
-            guard bytes.count >= needle.count, let base = bytes.baseAddress else { return nil }
-            guard let found = needle.withUnsafeBytes({ memmem(base, bytes.count, $0.baseAddress, $0.count) }) else { return nil }
-            return UnsafeRawPointer(found) - base
+        bytes.withUnsafeBytes { bytes -> Int? in
+            guard let base = bytes.baseAddress else { return nil }
+            var at = 0
+            while bytes.count - at >= needle.count {
+                guard let found = memchr(base + at, CInt(needle[0]), bytes.count - at - needle.count + 1) else { return nil }
+                at = UnsafeRawPointer(found) - base
+                if memcmp(found, needle, needle.count) == 0 { return at }
+                at += 1
+            }
+            return nil
         }
     }
 }

@@ -1,6 +1,6 @@
 internal import Base
 internal import HTTP
-package import Net
+internal import Net
 internal import Objects
 
 /// Who asks: one of the runtime's accounts. Anonymous requests have none.

@@ -1,8 +1,8 @@
-package import Base
+internal import Base
 internal import HTTP
 package import Net
 package import Objects
-package import SigV4
+internal import SigV4
 package import UV
 
 /// S3 on a listener: tells who asks and for what, takes bodies, and answers.

@@ -33,33 +33,5 @@ package final class S3Upkeep {
         timer.start(after: span) { [unowned self] in step() }
     }
 
-    private func step() {
-        let box = LoopBound(self, on: loop)
-        store.upkeep { [remote = loop.remote] result in
-            // A step that failed (a full disk) is tried again as late as any.
-            let isDone = (try? result.get().isRoundComplete) ?? true
-            remote.post { box.wrapped.plan(after: isDone ? box.wrapped.interval : .milliseconds(10)) }
-        }
-    }
-}
-
-/// What the documents of buckets mean to the store, which does not read them: told once, before requests are served.
-package enum StoredRules {
-    package static func load(into store: ObjectStore, done: @escaping ObjectStore.Done<Void>) {
-        store.buckets { result in
-            switch result {
-            case .failure(let error): done(.failure(error))
-            case .success(let buckets):
-                for bucket in buckets {
-                    if let bytes = try? store.document(.lifecycle, of: bucket.name) {
-                        store.setLifecycle(LifecycleDocument.enabled(bytes), of: bucket.name)
-                    }
-                    if let bytes = try? store.document(.tiering, of: bucket.name) {
-                        store.setTiering(TieringDocument.enabled(bytes), of: bucket.name)
-                    }
-                }
-                done(.success(()))
-            }
-        }
-    }
+    private func step() { plan(after: interval) }
 }

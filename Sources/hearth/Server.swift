@@ -7,6 +7,8 @@ import Foundation
 import Invoker
 import LambdaAPI
 import Net
+import Objects
+import S3API
 import Sandbox
 import SigV4
 import UV
@@ -21,6 +23,8 @@ final class Server {
     private let catalog: Catalog
     private let cgroups: Cgroups?
     private let cache: SharedCache
+    private let objects: ObjectStore
+    private let upkeep: S3Upkeep
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
@@ -56,10 +60,13 @@ final class Server {
         let lambda = LambdaService(invoker: invoker, control: control)
         let functionURLs = FunctionURLService(
             invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:")
+        objects = try ObjectService.open(config, data)
+        upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
+        let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
-            config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
+            config.api, APIService(lambda: lambda, admin: admin, s3: s3, credentials: credentials), loop, timeouts,
             config.connections)
         functionURLs.port = front.address.port
         let box = LoopBound(invoker, on: loop)
@@ -152,8 +159,10 @@ final class Server {
         Thread.detachNewThread {
             start { failed in remote.post { box.wrapped.undeployed = failed } }
         }
+        upkeep.start()
         // The listeners alone keep the loop running.
         loop.run()
+        objects.close()
         data.removeEndpoints()
         cgroups?.end()
     }
@@ -185,9 +194,18 @@ final class Server {
             return loop.stop()
         }
         isStopping = true
+        upkeep.stop()
         tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
-        api.drain {}
-        invoker.stop { [unowned self] in loop.stop() }
+        // Uploads and downloads may end too, but not for ever: what is cut off has not been acknowledged.
+        let patience = try? Timer(loop: loop)
+        patience?.start(after: Limits.drainTimeout) { [unowned self] in loop.stop() }
+        var waitsFor = 2
+        let ended = { [unowned self] in
+            waitsFor -= 1
+            if waitsFor == 0 { loop.stop() }
+        }
+        api.drain(ended)
+        invoker.stop(ended)
     }
 }

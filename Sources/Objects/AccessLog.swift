@@ -12,14 +12,16 @@ final class AccessLog: Sendable {
         var hits: Int
         /// Of a body in the cold tier: it may have to come back.
         var isCold: Bool
+        /// So many reads bring it back; nil: none do (its storage class is a cold one).
+        var promoteAfter: Int?
     }
 
     private let accesses = Mutex<[Int64: Access]>([:])
 
-    func record(_ body: Int64, at time: Int64, isCold: Bool) {
+    func record(_ body: Int64, at time: Int64, isCold: Bool, promoteAfter: Int?) {
         accesses.withLock { accesses in
             guard accesses.count < Self.bodiesMax || accesses[body] != nil else { return }
-            accesses[body, default: Access(time: time, hits: 0, isCold: isCold)].hits += 1
+            accesses[body, default: Access(time: time, hits: 0, isCold: isCold, promoteAfter: promoteAfter)].hits += 1
             accesses[body]?.time = time
         }
     }

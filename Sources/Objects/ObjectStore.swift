@@ -34,6 +34,8 @@ package final class ObjectStore: Sendable {
         package var inlineBytesMax = Limits.objectInlineBytes
         /// Parts but the last have at least so many bytes (S3: 5 MiB; smaller for tests).
         package var partBytesMin = Limits.objectPartBytesMin
+        /// Uploads that nobody completes are aborted after so many days, even without a rule.
+        package var abortUploadsDays = 7
         /// No file grows beyond; for tests of a full disk. 0: none.
         package var fileBytesMax: Int64 = 0
 
@@ -45,7 +47,7 @@ package final class ObjectStore: Sendable {
     }
 
     let options: Options
-    private let lock: FileLock
+    private let lock: Mutex<FileLock?>
     let meta: MetaWriter
     let reads: ReadLanes
     let table = BucketTable()
@@ -67,7 +69,7 @@ package final class ObjectStore: Sendable {
     package init(_ options: Options) throws(ObjectsError) {
         self.options = options
         do {
-            lock = try Self.lock(options.directory)
+            lock = Mutex(try Self.lock(options.directory))
             let path = options.directory + "/meta.sqlite"
             let db = try Connection.meta(path, readonly: false, pagesMax: options.fileBytesMax / 4096)
             meta = try MetaWriter(db, seed: options.seed, clock: options.clock)
@@ -80,7 +82,7 @@ package final class ObjectStore: Sendable {
             }
             plans.withLock { $0 = Dictionary(chosen) { first, _ in first } }
             reads = try ReadLanes(path: path, count: 2)
-            (hot, cold) = try Self.writers(segments, meta, options)
+            (hot, cold) = Self.writers(segments, meta, options)
             digestLanes = Self.queues("digest", 2)
             bodyLanes = Self.queues("body", 2)
         } catch { throw error as? ObjectsError ?? .storage("cannot open \(options.directory): \(error)") }
@@ -98,16 +100,20 @@ package final class ObjectStore: Sendable {
     }
 
     /// Goes on with files that were open when the store was last closed; what is left of them is sealed.
-    private static func writers(_ segments: Segments, _ meta: MetaWriter, _ options: Options) throws -> ([SegmentWriter], SegmentWriter) {
+    private static func writers(_ segments: Segments, _ meta: MetaWriter, _ options: Options) -> ([SegmentWriter], SegmentWriter) {
         var open = segments.all.filter { !$0.numbers.isSealed && FileManager.default.fileExists(atPath: $0.path) }
-        func next(_ tier: Tier) throws -> SegmentWriter {
+        for segment in open {
+            // A damaged file keeps nobody out of the others: what reads it is told.
+            do { try segment.openForWriting(bytesMax: options.fileBytesMax) } catch { segment.seal() }
+        }
+        open.removeAll { $0.numbers.isSealed }
+        func next(_ tier: Tier) -> SegmentWriter {
             let index = open.lastIndex { $0.tier == tier }
-            return try SegmentWriter(
+            return SegmentWriter(
                 tier: tier, segments: segments, meta: meta, bytesMax: options.segmentBytes, segment: index.map { open.remove(at: $0) })
         }
-        let all = (try (0..<hotWriterCount).map { _ in try next(.hot) }, try next(.cold))
+        let all = ((0..<hotWriterCount).map { _ in next(.hot) }, next(.cold))
         for segment in open {
-            try segment.openForWriting(bytesMax: 0)
             segment.seal()
             let id = segment.id
             meta.submit { _ in } _: { try $0.db.run("UPDATE segments SET is_sealed = 1 WHERE id = ?", .int(id)) }
@@ -124,17 +130,20 @@ package final class ObjectStore: Sendable {
     /// Each in turn.
     func pick<T>(_ all: [T]) -> T { all[(turn.add(1, ordering: .relaxed).newValue & .max) % all.count] }
 
-    /// Ends background work, waits for what is under way and closes the files. What comes after it fails with `aborted`.
+    /// Ends background work, waits for what is under way and closes the files. What comes after it fails with `aborted`. A store that
+    /// goes without it leaves what `kill -9` would.
     package func close() {
-        careQueue.sync { flushAccesses() }
+        careQueue.sync {
+            var report = UpkeepReport()
+            try? flushAccesses(&report)
+        }
         for lane in digestLanes { lane.sync {} }
         for writer in hot + [cold] { writer.close() }
         reads.close()
         meta.close()
         segments.close()
+        lock.withLock { $0 = nil }
     }
-
-    deinit { close() }
 
     /// What can be changed of a version without a new one.
     package enum Change: Sendable {

@@ -40,8 +40,8 @@ package struct CheckReport: Sendable {
     package var blobs = 0
     package var chunks = 0
     package var bytes: Int64 = 0
-    /// Written, but of no object: collected at the next start or compaction; no fault.
-    package var orphanedBytes: Int64 = 0
+    /// Rows that nothing needs any more, or never did (a broken upload's): given back by compaction; no fault.
+    package var deadBytes: Int64 = 0
     package var faults: [String] = []
     /// Faults beyond the first thousand are counted only.
     package var faultCount = 0

@@ -1,5 +1,6 @@
 internal import Base
 internal import Crypto
+internal import Foundation
 internal import Glibc
 internal import Synchronization
 internal import Zstd
@@ -181,6 +182,19 @@ final class Segment: @unchecked Sendable {
                 return try body(reader)
             }
         }
+    }
+
+    /// Copies the file between two commits.
+    func copy(to target: String) throws {
+        try gate.shared {
+            do { try FileManager.default.copyItem(atPath: path, toPath: target) } catch {
+                throw ObjectsError.storage("\(path) cannot be copied to \(target): \(error)")
+            }
+        }
+        let descriptor = Glibc.open(target, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw ObjectsError.storage("\(target) cannot be opened") }
+        defer { Glibc.close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw ObjectsError.storage("\(target) cannot be synced") }
     }
 
     // MARK: Life

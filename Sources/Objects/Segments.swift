@@ -99,15 +99,14 @@ final class SegmentWriter: @unchecked Sendable {
     private let pending = Mutex<(orders: [Order], isScheduled: Bool)>(([], false))
     private let active: Mutex<Segment?>
 
-    /// `segment`: an open one to go on with.
-    init(tier: Tier, segments: Segments, meta: MetaWriter, bytesMax: Int64, segment: Segment?) throws {
+    /// `segment`: one that is open for writing, to go on with.
+    init(tier: Tier, segments: Segments, meta: MetaWriter, bytesMax: Int64, segment: Segment?) {
         self.tier = tier
         self.segments = segments
         self.meta = meta
         self.bytesMax = bytesMax
         queue = DispatchQueue(label: "hearth.objects.\(tier)")
         active = Mutex(segment)
-        if let segment { try segment.openForWriting(bytesMax: segments.bytesMax) }
     }
 
     /// Opens a blob: its file stays open as long as the pin lives.

@@ -17,7 +17,12 @@ extension ObjectStore {
 
     /// Gives back the space of what was deleted: files of which less than `liveFraction` is needed are rewritten.
     package func compact(liveFraction: Double = 0.5, done: @escaping Done<CompactReport>) {
-        inBackground(done) { [self] in
+        inBackground(done) { [self] in try compactNow(liveFraction: liveFraction) }
+    }
+
+    /// On the care queue.
+    @discardableResult
+    func compactNow(liveFraction: Double) throws -> CompactReport {
             // What is still being written to takes part when much of it is dead.
             for writer in hot + [cold] {
                 if let id = writer.activeID, let segment = segments[id], isWorthCompacting(segment, liveFraction) { try writer.rollNow() }
@@ -28,7 +33,6 @@ extension ObjectStore {
                 try empty(segment, &report)
             }
             return report
-        }
     }
 
     func isWorthCompacting(_ segment: Segment, _ liveFraction: Double) -> Bool {

@@ -39,6 +39,7 @@ extension ObjectStore {
                 throw ObjectsError.invalidRequest("the source is larger than 5 GiB: copy it in parts")
             }
             var row = source
+            row.key = request.key.bytes
             (row.seq, row.nonce, row.flags, row.modified, row.restored) = (0, 0, 0, transaction.now, 0)
             try row.set(
                 request.metadata ?? Metadata(packed: source.head), request.tags ?? unpacked(tags: source.tags), request.storageClass,
@@ -136,7 +137,7 @@ extension ObjectStore {
             }
             let head = try Versions.head(request, entry, db, now: now)
             guard head.range.upperBound - head.range.lowerBound <= Limits.objectPartBytesMax else { throw ObjectsError.entityTooLarge }
-            if let body = row.body { accesses.record(body, at: now, isCold: head.version.tier == .cold) }
+            recordAccess(head.version, entry, at: now)
             return try reader(head, db)
         }
     }

@@ -37,12 +37,20 @@ extension ObjectStore {
     /// Errors that are answers: `notModified`, `preconditionFailed`, `invalidRange`, `methodNotAllowed`.
     package func get(_ request: GetRequest, done: @escaping Done<ObjectReader>) {
         reads.read(done) { [self] db in
-            let head = try Versions.head(request, try table.get(request.bucket), db, now: options.clock())
-            let version = head.version
-            if version.storageClass.isArchive, version.restoredUntil <= options.clock() { throw ObjectsError.invalidObjectState }
-            if let body = version.body { accesses.record(body, at: options.clock(), isCold: version.tier == .cold) }
+            let (entry, now) = (try table.get(request.bucket), options.clock())
+            let head = try Versions.head(request, entry, db, now: now)
+            if head.version.storageClass.isArchive, head.version.restoredUntil <= now { throw ObjectsError.invalidObjectState }
+            recordAccess(head.version, entry, at: now)
             return try reader(head, db)
         }
+    }
+
+    func recordAccess(_ version: ObjectVersion, _ entry: BucketEntry, at time: Int64) {
+        // Smaller ones are not monitored.
+        guard let body = version.body, version.size >= TieringRule.bytesMin, !entry.tiering.isEmpty else { return }
+        let rule = entry.tiering.first { version.key.bytes.starts(with: $0.prefix) && $0.tags.allSatisfy(version.tags.contains) }
+        accesses.record(
+            body, at: time, isCold: version.tier == .cold, promoteAfter: version.storageClass.isCold ? nil : rule.map { max(1, $0.promoteAfter) })
     }
 
     /// Of a head whose transaction is still open in `db`, so that no file it needs can have gone.

@@ -17,7 +17,8 @@ package struct BucketName: Hashable, Sendable, CustomStringConvertible {
         let dot = UInt8(ascii: "."), dash = UInt8(ascii: "-")
         guard (3...63).contains(name.count), isAlphanumeric(name[0]), isAlphanumeric(name[name.count - 1]) else { return false }
         guard name.allSatisfy({ isAlphanumeric($0) || $0 == dot || $0 == dash }) else { return false }
-        for (a, b) in zip(name, name.dropFirst()) where a == dot && b == dot { return false }
+        // Labels are those of host names: neither empty, nor with a hyphen at an end.
+        for (a, b) in zip(name, name.dropFirst()) where a == dot && (b == dot || b == dash) || a == dash && b == dot { return false }
         // It must not look like an address.
         let labels = name.split(separator: dot)
         let isAddress = labels.count == 4 && labels.allSatisfy { $0.count <= 3 && $0.allSatisfy { $0 >= 48 && $0 <= 57 } }

@@ -35,6 +35,7 @@ extension S3Calls {
         let get = GetRequest(bucket: source.bucket, key: source.key, version: source.version)
         let head: Head = try await wait { store.head(get, done: $0) }
         try check(access, request, head.version, .getObject)
+        if let range = source.range, range.upperBound >= head.version.size { throw S3Fault(.invalidRange(size: head.version.size)) }
     }
 
     func copyObject(_ access: BucketAccess, _ request: S3Request) async throws(S3Fault) -> S3Answer {

@@ -27,9 +27,11 @@ extension S3Calls {
             for prefix in prefixes { xml.element("CommonPrefixes") { $0.element("Prefix", text(prefix)) } }
         }
 
-        func writeHead(_ name: BucketName, to xml: XMLWriter, keys: StaticString = "MaxKeys", nameElement: StaticString = "Name") {
+        func writeHead(
+            _ name: BucketName, to xml: XMLWriter, keys: StaticString = "MaxKeys", nameElement: StaticString = "Name", encodesPrefix: Bool = true
+        ) {
             xml.element(nameElement, name.text)
-            xml.element("Prefix", text(prefix))
+            xml.element("Prefix", encodesPrefix ? text(prefix) : Array(prefix.utf8))
             if !delimiter.isEmpty { xml.element("Delimiter", text(delimiter)) }
             xml.element(keys, keysMax)
             if isEncoded { xml.element("EncodingType", "url") }
@@ -62,7 +64,8 @@ extension S3Calls {
         let found = try await objects(access, page, after: Array(marker.utf8))
         return .document(
             XMLWriter.document("ListBucketResult") { xml in
-                page.writeHead(access.bucket.name, to: xml)
+                // botocore decodes the prefix of every listing but this one.
+                page.writeHead(access.bucket.name, to: xml, encodesPrefix: false)
                 xml.element("Marker", page.text(marker))
                 xml.element("IsTruncated", found.next != nil)
                 if let next = found.next, !page.delimiter.isEmpty { xml.element("NextMarker", page.text(next)) }
@@ -78,7 +81,7 @@ extension S3Calls {
         let startAfter = request.query["start-after"]
         let token = request.query["continuation-token"]
         var after = Array((startAfter ?? "").utf8)
-        if let token {
+        if let token, !token.isEmpty {
             guard let place = S3Request.decodeBase64(token), !place.isEmpty else {
                 throw .invalidArgument("The continuation token provided is incorrect", name: "continuation-token", value: token)
             }

@@ -68,6 +68,8 @@ extension S3Calls {
             for algorithm in ChecksumAlgorithm.allCases {
                 if let value = item.text("\(ChecksumFields.element(algorithm))") { checksum = try ChecksumFields.value(value, algorithm) }
             }
+            // A part that was sent again may be listed again: the last one is meant.
+            if parts.last?.number == number { parts.removeLast() }
             parts.append(CompletedPart(number: number, etag: etag, checksum: checksum))
         }
         var complete = CompleteRequest(upload: name, parts: parts, conditions: Self.writeConditions(request))

@@ -9,7 +9,8 @@ extension S3Calls {
         do { reader = try await wait { store.get(get, done: $0) } } catch { throw hidden(error, access, request) }
         try check(access, request, reader.head.version, .getObject)
         let overrides = try Self.overrides(request)
-        return S3Answer(reader.head.isPartial ? 206 : 200, fields(reader.head, request, overrides), body: .object(reader))
+        let part = try await partChecksum(get, request)
+        return S3Answer(reader.head.isPartial ? 206 : 200, fields(reader.head, request, overrides) + part, body: .object(reader))
     }
 
     func headObject(_ access: BucketAccess, _ request: S3Request) async throws(S3Fault) -> S3Answer {
@@ -19,7 +20,23 @@ extension S3Calls {
         try check(access, request, head.version, .headObject)
         let overrides = try Self.overrides(request)
         return S3Answer(
-            head.isPartial ? 206 : 200, fields(head, request, overrides), body: .length(Int64(head.range.count)))
+            head.isPartial ? 206 : 200, fields(head, request, overrides) + (try await partChecksum(get, request)),
+            body: .length(Int64(head.range.count)))
+    }
+
+    private static func wantsChecksum(_ request: S3Request) -> Bool { request.header("x-amz-checksum-mode")?.uppercased() == "ENABLED" }
+
+    /// The checksum of the one part that is read.
+    private func partChecksum(_ get: GetRequest, _ request: S3Request) async throws(S3Fault) -> [HeaderField] {
+        guard Self.wantsChecksum(request), let number = get.partNumber else { return [] }
+        let found = try await wait { store.parts(of: get, after: number - 1, partsMax: 1, done: $0) }
+        guard let part = found.1.parts.first, part.number == number, let checksum = part.checksum, let whole = found.0.version.checksum else {
+            return []
+        }
+        return [
+            HeaderField(ChecksumFields.name(checksum.algorithm), S3Request.encodeBase64(checksum.value)),
+            HeaderField("x-amz-checksum-type", whole.type.name),
+        ]
     }
 
     private func readRequest(_ access: BucketAccess, _ request: S3Request) throws(S3Fault) -> GetRequest {
@@ -102,7 +119,8 @@ extension S3Calls {
         }
         if let count = head.partsCount { fields.append(HeaderField("x-amz-mp-parts-count", String(count))) }
         // Of a range nothing is known but its bytes: a client would hold them to the whole object's checksum.
-        if request.header("x-amz-checksum-mode")?.uppercased() == "ENABLED", !head.isPartial || head.range.count == Int(version.size) {
+        let isWhole = !head.isPartial || head.range.count == Int(version.size)
+        if Self.wantsChecksum(request), isWhole, request.query["partNumber"] == nil || version.etag.parts == 0 {
             fields += ChecksumFields.fields(version.checksum, parts: version.etag.parts)
         }
         return fields

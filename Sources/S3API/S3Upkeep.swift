@@ -33,5 +33,12 @@ package final class S3Upkeep {
         timer.start(after: span) { [unowned self] in step() }
     }
 
-    private func step() { plan(after: interval) }
+    private func step() {
+        let box = LoopBound(self, on: loop)
+        store.upkeep { [remote = loop.remote] result in
+            // A step that failed (a full disk) is tried again as late as any.
+            let isDone = (try? result.get().isRoundComplete) ?? true
+            remote.post { box.wrapped.plan(after: isDone ? box.wrapped.interval : .milliseconds(10)) }
+        }
+    }
 }

@@ -40,7 +40,8 @@ extension S3Calls {
 
     static func fields(_ result: PutResult, encryption: String?, parts: Int) -> [HeaderField] {
         var fields = [HeaderField("ETag", "\"\(result.etag)\"")]
-        if let version = result.version { fields.append(HeaderField("x-amz-version-id", version.description)) }
+        // Of a bucket whose versioning is suspended nothing is said of the null version.
+        if let version = result.version, version != .null { fields.append(HeaderField("x-amz-version-id", version.description)) }
         fields += ChecksumFields.fields(result.checksum, parts: parts)
         fields += expiry(result.expiry)
         if let encryption { fields.append(HeaderField(Encryption.field, encryption)) }

@@ -29,7 +29,7 @@ extension S3Calls {
             root = LifecycleDocument.named(root)
             let rules = try LifecycleDocument.rules(root).filter(\.isEnabled).map(\.rule)
             _ = try await setDocument(.lifecycle, root.document, name)
-            store.setLifecycle(rules, of: name)
+            store.setLifecycle(LifecycleDocument.graced(rules, now: request.now, day: dayMilliseconds), of: name)
             return .empty
         default:
             let answer: S3Answer = setting == .tagging ? .noContent : .empty

@@ -161,7 +161,7 @@ enum Tags {
             tags.append(Field(key, value))
         }
         try check(tags, max: objectMax)
-        return tags
+        return tags.sorted { $0.name < $1.name }
     }
 
     private static func check(_ tags: [Field], max: Int) throws(S3Fault) {

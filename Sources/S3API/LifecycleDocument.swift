@@ -25,6 +25,16 @@ enum LifecycleDocument {
         return rules.filter(\.isEnabled).map(\.rule)
     }
 
+    /// A date that has passed acts a little later (half a day, a minute at most): who sets a rule sees what it is about to remove.
+    static func graced(_ rules: [LifecycleRule], now: Int64, day: Int64) -> [LifecycleRule] {
+        rules.map { rule in
+            guard case .date(let time)? = rule.expiration else { return rule }
+            var rule = rule
+            rule.expiration = .date(max(time, now + min(day / 2, 60_000)))
+            return rule
+        }
+    }
+
     /// The document as it is kept: rules without an id get one, which `x-amz-expiration` names.
     static func named(_ root: XMLElement) -> XMLElement {
         var named = root
@@ -73,7 +83,7 @@ enum LifecycleDocument {
 
     private static func filter(_ item: XMLElement, into rule: inout LifecycleRule) throws(S3Fault) {
         if let filter = item.first("Filter") {
-            guard item.first("Prefix") == nil, filter.children.count <= 1 else { throw .malformedXML }
+            guard item.first("Prefix") == nil else { throw .malformedXML }
             for part in filter.first("And")?.children ?? filter.children {
                 switch part.name {
                 case "Prefix": rule.prefix = Array(part.text.utf8)

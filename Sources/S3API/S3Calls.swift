@@ -9,6 +9,8 @@ struct S3Calls: Sendable {
     let store: ObjectStore
     let region: String
     let accounts: S3Accounts
+    /// Of lifecycle.
+    let dayMilliseconds: Int64
 
     /// Runs what does not take an object's body. `body` is complete.
     func run(_ operation: S3Operation, _ request: S3Request, _ body: [UInt8]) async throws(S3Fault) -> S3Answer {

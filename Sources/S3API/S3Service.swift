@@ -17,13 +17,15 @@ package final class S3Service: HTTPService {
     private var random: Random
 
     /// - Parameters:
+    ///   - dayMilliseconds: how long a day is to lifecycle.
     ///   - secret: of an access key; nil: there is none.
     ///   - seed: of the ids of requests.
     package init(
-        loop: Loop, store: ObjectStore, region: String, accounts: S3Accounts, seed: UInt64, secret: @escaping (String) -> String?
+        loop: Loop, store: ObjectStore, region: String, accounts: S3Accounts, dayMilliseconds: Int64, seed: UInt64,
+        secret: @escaping (String) -> String?
     ) {
         self.loop = loop
-        calls = S3Calls(store: store, region: region, accounts: accounts)
+        calls = S3Calls(store: store, region: region, accounts: accounts, dayMilliseconds: dayMilliseconds)
         verifier = Verifier(secret: secret)
         random = Random(seed: seed)
     }

@@ -37,6 +37,9 @@ enum ObjectService {
             accounts.append(S3Account(id: id, name: "alt", accessKeyID: config.altAccessKey))
             secrets[config.altAccessKey] = config.altSecretKey
         }
-        return S3Service(loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts), seed: seed) { secrets[$0] }
+        return S3Service(
+            loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts), dayMilliseconds: Int64(config.daySeconds) * 1000,
+            seed: seed
+        ) { secrets[$0] }
     }
 }

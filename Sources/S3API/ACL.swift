@@ -21,6 +21,8 @@ struct ACL: Hashable, Sendable {
     struct Grant: Hashable, Sendable {
         let grantee: Grantee
         let permission: Permission
+
+        var isGroup: Bool { if case .group = grantee { true } else { false } }
     }
 
     var owner: String
@@ -33,6 +35,8 @@ struct ACL: Hashable, Sendable {
     /// The list that a canned name stands for; nil for an unknown name.
     init?(canned name: String, owner: String, bucketOwner: String) {
         self = .privateTo(owner)
+        // Groups come first, as S3's own lists have them.
+        defer { grants = Array(grants.dropFirst().filter(\.isGroup) + grants.prefix(1) + grants.dropFirst().filter { !$0.isGroup }) }
         switch name {
         case "private": break
         case "public-read": grants.append(Grant(grantee: .allUsers, permission: .read))

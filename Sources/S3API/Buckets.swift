@@ -4,16 +4,15 @@ internal import Objects
 /// Buckets and what is set of them.
 extension S3Calls {
     func listBuckets(_ request: S3Request) async throws(S3Fault) -> S3Answer {
-        guard let account = request.account else { throw .accessDenied }
         let most = try request.number("max-buckets", default: 10_000)
         guard (1...10_000).contains(most) else { throw .invalidArgument("Argument max-buckets must be an integer between 1 and 10000") }
         let prefix = request.query["prefix"] ?? ""
         let after = request.query["continuation-token"] ?? ""
-        let found = store.buckets(owner: account.id).filter { $0.name.text.hasPrefix(prefix) && $0.name.text > after }
+        let found = store.buckets().filter { $0.owner == request.account?.id }.filter { $0.name.text.hasPrefix(prefix) && $0.name.text > after }
         let page = found.prefix(most)
         return .document(
             XMLWriter.document("ListAllMyBucketsResult") { xml in
-                xml.element("Owner") { accounts.write(account.id, to: $0) }
+                xml.element("Owner") { accounts.write(request.account?.id ?? "anonymous", to: $0) }
                 xml.element("Buckets") { xml in
                     for bucket in page {
                         xml.element("Bucket") {
@@ -46,13 +45,12 @@ extension S3Calls {
         }
         let hasLock = request.header("x-amz-bucket-object-lock-enabled")?.lowercased() == "true"
         if let old = store.bucket(name) {
-            guard old.owner == account.id else {
+            // As in us-east-1, a bucket of one's own may be created again; but not as another.
+            guard old.owner == account.id, self.acl(stored(.acl, name), owner: old.owner) == acl ?? .privateTo(account.id) else {
                 throw S3Fault(
                     409, "BucketAlreadyExists",
                     "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.")
             }
-            // As in us-east-1: a bucket of one's own may be created again, which sets its list anew.
-            if acl != nil || stored(.acl, name) != nil { _ = try await setDocument(.acl, acl?.document(accounts), name) }
         } else {
             let made: Bucket = try await wait { store.createBucket(name, owner: account.id, objectLock: hasLock, done: $0) }
             if made.hasObjectLock, made.versioning != .enabled { try await wait { store.setVersioning(.enabled, of: name, done: $0) } }
@@ -68,11 +66,12 @@ extension S3Calls {
         XMLWriter.document("OwnershipControls") { $0.element("Rule") { $0.element("ObjectOwnership", word) } }
     }
 
-    /// ACLs are switched off: what is granted by lists is refused when it is set.
-    func isOwnerEnforced(_ name: BucketName) -> Bool {
-        guard let bytes = stored(.ownership, name), let root = try? XMLReader.read(bytes) else { return false }
-        return root.first("Rule")?.text("ObjectOwnership") == "BucketOwnerEnforced"
+    func ownership(_ name: BucketName) -> String? {
+        stored(.ownership, name).flatMap { try? XMLReader.read($0) }?.first("Rule")?.text("ObjectOwnership")
     }
+
+    /// ACLs are switched off: what is granted by lists is refused when it is set.
+    func isOwnerEnforced(_ name: BucketName) -> Bool { ownership(name) == "BucketOwnerEnforced" }
 
     func deleteBucket(_ access: BucketAccess) async throws(S3Fault) -> S3Answer {
         try await wait { store.deleteBucket(access.bucket.name, done: $0) }
@@ -123,6 +122,7 @@ extension S3Calls {
 
     /// The list that a request sets, by field or by document.
     func givenACL(_ access: BucketAccess, _ request: S3Request, _ body: [UInt8], owner: String) throws(S3Fault) -> ACL {
+        if isOwnerEnforced(access.bucket.name) { throw S3Fault(400, "AccessControlListNotSupported", "The bucket does not allow ACLs") }
         let given: ACL
         if let fields = try ACL(headers: request, owner: owner, bucketOwner: access.bucket.owner, accounts: accounts) {
             given = fields
@@ -130,9 +130,6 @@ extension S3Calls {
             guard !body.isEmpty else { throw S3Fault(400, "MissingSecurityHeader", "Your request was missing a required header") }
             given = try ACL(document: body, accounts: accounts)
             guard given.owner == owner else { throw .accessDenied }
-        }
-        if isOwnerEnforced(access.bucket.name), given != .privateTo(access.bucket.owner) {
-            throw S3Fault(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
         }
         if access.block.blocksACLs, given.isPublic { throw .accessDenied }
         return given

@@ -110,7 +110,9 @@ extension S3Calls {
         }
         let source = try await source(request, range: range)
         let copied = try await wait { store.copyPart(name, number: number, from: source, done: $0) }
-        let fields = copied.sourceVersion.map { [HeaderField("x-amz-copy-source-version-id", $0.description)] } ?? []
+        var fields = copied.sourceVersion.map { [HeaderField("x-amz-copy-source-version-id", $0.description)] } ?? []
+        let upload: Upload = try await wait { store.upload(name, done: $0) }
+        if let encryption = upload.metadata.header(Encryption.field) { fields.append(HeaderField(Encryption.field, encryption)) }
         return .document(
             XMLWriter.document("CopyPartResult") { xml in
                 xml.element("LastModified", Dates.iso(milliseconds: copied.part.modified))

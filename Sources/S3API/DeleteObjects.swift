@@ -21,13 +21,22 @@ extension S3Calls {
         do {
             result = try await wait { store.delete(delete, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0) }
         } catch where error.code == "NoSuchKey" || error.code == "NoSuchVersion" {
-            // What the client wanted gone is gone; the condition has nothing left to protect.
+            try await checkAbsent(delete, access)
             return .noContent
         }
         var fields: [HeaderField] = []
         if let version = result.version { fields.append(HeaderField("x-amz-version-id", version.description)) }
         if result.isDeleteMarker { fields.append(HeaderField("x-amz-delete-marker", "true")) }
         return S3Answer(204, fields)
+    }
+
+    /// A conditional delete of what is not there succeeds: what the client wanted gone is gone. But a delete marker is something else than
+    /// what the condition names.
+    private func checkAbsent(_ delete: DeleteRequest, _ access: BucketAccess) async throws(S3Fault) {
+        guard delete.version == nil, delete.conditions != .none, delete.conditions.ifMatch != .any else { return }
+        do { let _: Head = try await wait { store.head(GetRequest(bucket: access.bucket.name, key: delete.key), done: $0) } } catch {
+            if error.fields.contains(HeaderField("x-amz-delete-marker", "true")) { throw S3Fault(.preconditionFailed("If-Match")) }
+        }
     }
 
     /// One entry of the document.
@@ -64,17 +73,21 @@ extension S3Calls {
         let results = try await wait {
             store.delete(requests, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0)
         }
-        return .document(
-            XMLWriter.document("DeleteResult") { xml in
-                for (entry, result) in zip(entries, results) {
-                    switch result {
-                    case .success(let deleted):
-                        if !isQuiet { Self.write(entry, deleted, to: xml) }
-                    case .failure(.noSuchKey), .failure(.noSuchVersion):
-                        if !isQuiet { Self.write(entry, nil, to: xml) }
-                    case .failure(let error): errors.append((entry.key, entry.version, S3Fault(error)))
-                    }
+        var deleted: [(entry: Entry, result: DeleteResult?)] = []
+        for (entry, result) in zip(entries, results) {
+            do throws(S3Fault) {
+                switch result {
+                case .success(let result): deleted.append((entry, result))
+                case .failure(.noSuchKey), .failure(.noSuchVersion):
+                    try await checkAbsent(entry.request, access)
+                    deleted.append((entry, nil))
+                case .failure(let error): throw S3Fault(error)
                 }
+            } catch { errors.append((entry.key, entry.version, error)) }
+        }
+        return .document(
+            XMLWriter.document("DeleteResult") { [deleted, errors] xml in
+                if !isQuiet { for item in deleted { Self.write(item.entry, item.result, to: xml) } }
                 for error in errors {
                     xml.element("Error") {
                         $0.element("Key", error.key)

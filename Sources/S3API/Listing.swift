@@ -176,8 +176,9 @@ extension S3Calls {
         xml.element("Upload") { xml in
             xml.element("Key", page.text(upload.key.bytes))
             xml.element("UploadId", upload.id.description)
-            xml.element("Initiator") { accounts.write(access.bucket.owner, to: $0) }
-            xml.element("Owner") { accounts.write(access.bucket.owner, to: $0) }
+            let owner = acl(upload.metadata.acl, owner: access.bucket.owner).owner
+            xml.element("Initiator") { accounts.write(owner, to: $0) }
+            xml.element("Owner") { accounts.write(owner, to: $0) }
             xml.element("StorageClass", upload.storageClass.name)
             xml.element("Initiated", Dates.iso(milliseconds: upload.initiated))
             if let plan = upload.checksum {

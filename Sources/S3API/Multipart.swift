@@ -128,8 +128,9 @@ extension S3Calls {
                 xml.element("Bucket", access.bucket.name.text)
                 xml.element("Key", name.key.bytes)
                 xml.element("UploadId", upload.id.description)
-                xml.element("Initiator") { accounts.write(access.bucket.owner, to: $0) }
-                xml.element("Owner") { accounts.write(access.bucket.owner, to: $0) }
+                let owner = acl(upload.metadata.acl, owner: access.bucket.owner).owner
+                xml.element("Initiator") { accounts.write(owner, to: $0) }
+                xml.element("Owner") { accounts.write(owner, to: $0) }
                 xml.element("StorageClass", upload.storageClass.name)
                 xml.element("PartNumberMarker", marker)
                 xml.element("NextPartNumberMarker", page.next ?? page.parts.last?.number ?? 0)

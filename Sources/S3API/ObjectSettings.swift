@@ -83,6 +83,7 @@ extension S3Calls {
         let mode = try LockRule.mode(root.text("Mode"))
         guard let text = root.text("RetainUntilDate"), let until = Dates.milliseconds(iso: text) else { throw .malformedXML }
         guard until > request.now else { throw .invalidArgument("The retain until date must be in the future!") }
+        if try await version(access, request).version.lock.mode == .governance, mode != .governance, !bypasses { throw .accessDenied }
         _ = try await change(access, request, .retention(mode, until: until, bypassGovernance: bypasses))
         return .empty
     }

@@ -55,6 +55,7 @@ struct S3Fault: Error, Sendable {
         switch error {
         case .noSuchKey(let marker?):
             fields = [HeaderField("x-amz-delete-marker", "true"), HeaderField("x-amz-version-id", marker.description)]
+        case .noSuchKey: fields = [HeaderField("x-amz-delete-marker", "false")]
         case .methodNotAllowed(let marker, let modified):
             fields = [
                 HeaderField("x-amz-delete-marker", "true"), HeaderField("x-amz-version-id", marker.description),

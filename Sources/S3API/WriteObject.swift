@@ -98,13 +98,15 @@ extension S3Calls {
 
     /// The list of a new object, as it is kept; empty: private to the bucket's owner.
     private func objectACL(_ access: BucketAccess, _ request: S3Request) throws(S3Fault) -> [UInt8] {
-        let isEnforced = isOwnerEnforced(access.bucket.name)
-        let owner = isEnforced ? access.bucket.owner : request.account?.id ?? access.bucket.owner
+        let ownership = ownership(access.bucket.name), canned = request.header("x-amz-acl")
+        let isEnforced = ownership == "BucketOwnerEnforced"
+        let isHandedOver = isEnforced || ownership == "BucketOwnerPreferred" && canned == "bucket-owner-full-control"
+        let owner = isHandedOver ? access.bucket.owner : request.account?.id ?? access.bucket.owner
         guard let acl = try ACL(headers: request, owner: owner, bucketOwner: access.bucket.owner, accounts: accounts) else {
             return owner == access.bucket.owner ? [] : ACL.privateTo(owner).document(accounts)
         }
         if isEnforced {
-            guard request.header("x-amz-acl").map({ $0 == "bucket-owner-full-control" || $0 == "private" }) ?? false else {
+            guard canned == "bucket-owner-full-control" else {
                 throw S3Fault(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
             }
             return []

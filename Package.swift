@@ -68,6 +68,7 @@ let tests: [(String, [String])] = [
     ("HTTP", ["Base", "HTTP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
+    ("S3API", ["Base", "Objects", "S3API"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),

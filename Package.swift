@@ -116,7 +116,11 @@ let package = Package(
         .target(name: "CEpoll", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // What a contributor runs: `dev check`, `dev bench`.
         .executableTarget(
-            name: "dev", dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            name: "dev",
+            dependencies: [
+                "CEpoll", "Base", "Crypto", "Objects", .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: settings),
         // Starts the built `hearth` and talks to it; for the tests of the whole.
         .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),

@@ -10,7 +10,7 @@ protocol Bench: Sendable {
 }
 
 /// All benchmarks, in the order in which they run.
-let benches: [any Bench] = [HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench()]
+let benches: [any Bench] = [HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench(), ObjectsBench()]
 
 /// A measured number with what it is held to.
 struct Figure {

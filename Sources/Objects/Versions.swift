@@ -123,9 +123,14 @@ enum Versions {
         return DeleteResult(isDeleteMarker: found.isDeleteMarker, version: wanted)
     }
 
-    /// A condition on what is not there: nothing to delete, and no error (S3's DELETE is idempotent).
+    /// A condition on what is not there: nothing to delete, and no error (S3's DELETE is idempotent). A delete marker is there, but has
+    /// neither ETag nor size.
     private static func checkDelete(_ conditions: WriteConditions, _ row: VersionRow?, _ entry: BucketEntry, now: Int64) throws {
-        guard !conditions.isEmpty, let row, !row.isDeleteMarker, !entry.isExpired(row, now: now) else { return }
+        guard !conditions.isEmpty, let row, !entry.isExpired(row, now: now) else { return }
+        guard !row.isDeleteMarker else {
+            guard conditions == WriteConditions(ifMatch: .any) else { throw ObjectsError.preconditionFailed("If-Match") }
+            return
+        }
         try check(conditions, row, entry, now: now)
     }
 

@@ -23,6 +23,12 @@ extension S3Calls {
         guard var root = try? XMLReader.read(body) else { throw .malformedXML }
         try setting.check(root, for: access.bucket)
         let name = access.bucket.name
+        if setting == .ownershipControls, root.first("Rule")?.text("ObjectOwnership") == "BucketOwnerEnforced",
+            access.acl != .privateTo(access.bucket.owner)
+        {
+            throw S3Fault(
+                400, "InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+        }
         switch setting {
         case .tiering: return try await putTiering(name, root, request)
         case .lifecycle:

@@ -17,26 +17,13 @@ extension S3Calls {
             conditions.ifMatchSize = size
         }
         let delete = DeleteRequest(key: try request.key(), version: try request.versionID(), conditions: conditions)
-        let result: DeleteResult
-        do {
-            result = try await wait { store.delete(delete, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0) }
-        } catch where error.code == "NoSuchKey" || error.code == "NoSuchVersion" {
-            try await checkAbsent(delete, access)
-            return .noContent
+        let result: DeleteResult = try await wait {
+            store.delete(delete, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0)
         }
         var fields: [HeaderField] = []
         if let version = result.version { fields.append(HeaderField("x-amz-version-id", version.description)) }
         if result.isDeleteMarker { fields.append(HeaderField("x-amz-delete-marker", "true")) }
         return S3Answer(204, fields)
-    }
-
-    /// A conditional delete of what is not there succeeds: what the client wanted gone is gone. But a delete marker is something else than
-    /// what the condition names.
-    private func checkAbsent(_ delete: DeleteRequest, _ access: BucketAccess) async throws(S3Fault) {
-        guard delete.version == nil, delete.conditions != .none, delete.conditions.ifMatch != .any else { return }
-        do { let _: Head = try await wait { store.head(GetRequest(bucket: access.bucket.name, key: delete.key), done: $0) } } catch {
-            if error.fields.contains(HeaderField("x-amz-delete-marker", "true")) { throw S3Fault(.preconditionFailed("If-Match")) }
-        }
     }
 
     /// One entry of the document.
@@ -73,17 +60,12 @@ extension S3Calls {
         let results = try await wait {
             store.delete(requests, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0)
         }
-        var deleted: [(entry: Entry, result: DeleteResult?)] = []
+        var deleted: [(entry: Entry, result: DeleteResult)] = []
         for (entry, result) in zip(entries, results) {
-            do throws(S3Fault) {
-                switch result {
-                case .success(let result): deleted.append((entry, result))
-                case .failure(.noSuchKey), .failure(.noSuchVersion):
-                    try await checkAbsent(entry.request, access)
-                    deleted.append((entry, nil))
-                case .failure(let error): throw S3Fault(error)
-                }
-            } catch { errors.append((entry.key, entry.version, error)) }
+            switch result {
+            case .success(let result): deleted.append((entry, result))
+            case .failure(let error): errors.append((entry.key, entry.version, S3Fault(error)))
+            }
         }
         return .document(
             XMLWriter.document("DeleteResult") { [deleted, errors] xml in
@@ -123,11 +105,11 @@ extension S3Calls {
         } catch { throw .malformedXML }
     }
 
-    private static func write(_ entry: Entry, _ result: DeleteResult?, to xml: XMLWriter) {
+    private static func write(_ entry: Entry, _ result: DeleteResult, to xml: XMLWriter) {
         xml.element("Deleted") { xml in
             xml.element("Key", entry.key)
             xml.optional("VersionId", entry.version)
-            guard let result, result.isDeleteMarker else { return }
+            guard result.isDeleteMarker else { return }
             xml.element("DeleteMarker", true)
             if let marker = result.version { xml.element("DeleteMarkerVersionId", marker.description) }
         }

@@ -131,8 +131,9 @@ struct XMLReader {
         let byte = bytes[at]
         at += 1
         guard byte == UInt8(ascii: "&") else {
-            // XML 1.0 §2.2 has no other control characters; §2.11 makes CR LF one line end.
-            guard byte >= 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D else { throw Malformed() }
+            // XML 1.0 §2.2 has no control characters, but keys have, and SDKs write them as they are: else such a key could not be deleted.
+            guard byte != 0 else { throw Malformed() }
+            // §2.11: CR LF is one line end.
             if byte == 0x0D {
                 if at < bytes.count, bytes[at] == 0x0A { at += 1 }
                 text.append(0x0A)

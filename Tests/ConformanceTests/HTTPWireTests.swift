@@ -139,7 +139,8 @@ import Testing
         let smuggled = "GET /_hearth/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         for (request, status) in cases {
             let wire = try Wire(onAPI ? server.api : server.front)
-            try wire.send(request + smuggled)
+            // (On the API listener other paths are S3's, whose bodies are judged after who sends them.)
+            try wire.send((onAPI ? request.replacingOccurrences(of: "/echo/", with: "/2015-03-31/echo/") : request) + smuggled)
             let answer = try wire.response()
             #expect(answer.status == status && answer["connection"] == "close" && !answer.body.isEmpty, "\(request.debugDescription): \(answer)")
             #expect(try wire.isClosed(), "\(request.debugDescription) was followed by a second answer")

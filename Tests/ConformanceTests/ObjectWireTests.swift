@@ -169,20 +169,20 @@ import Testing
         try work.write("big", big)
         func aws(_ arguments: String...) throws -> CommandResult {
             try run(
-                [try #require(AWSClients.aws), "s3"] + arguments + ["--only-show-errors"], directory: work.path,
+                [try #require(AWSClients.aws), "s3"] + arguments, directory: work.path,
                 environment: AWSClients.environment(server), seconds: 120)
         }
         func holds(_ result: CommandResult) { #expect(result.code == 0 && result.err.isEmpty, "\(result)") }
         holds(try aws("mb", "s3://command"))
-        holds(try aws("sync", "tree", "s3://command/tree"))
-        holds(try aws("cp", "big", "s3://command/big"))
-        holds(try aws("mv", "s3://command/big", "s3://command/moved"))
-        holds(try aws("cp", "s3://command/moved", "back"))
+        holds(try aws("sync", "tree", "s3://command/tree", "--only-show-errors"))
+        holds(try aws("cp", "big", "s3://command/big", "--only-show-errors"))
+        holds(try aws("mv", "s3://command/big", "s3://command/moved", "--only-show-errors"))
+        holds(try aws("cp", "s3://command/moved", "back", "--only-show-errors"))
         #expect(work.read("back") == big)
-        holds(try aws("sync", "s3://command/tree", "copy"))
+        holds(try aws("sync", "s3://command/tree", "copy", "--only-show-errors"))
         let difference = try run(["diff", "-r", "tree", "copy"], directory: work.path)
         #expect(difference.code == 0, "\(difference)")
-        holds(try aws("rm", "--recursive", "s3://command"))
+        holds(try aws("rm", "--recursive", "s3://command", "--only-show-errors"))
         holds(try aws("rb", "s3://command"))
         #expect(try aws("ls", "s3://command").code != 0)
     }

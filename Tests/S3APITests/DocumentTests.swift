@@ -17,7 +17,7 @@ import Testing
         #expect(nested?.first("B")?.text == " x & AB<raw>" && nested?.all("B").count == 2 && nested?.text("B") == "x & AB<raw>")
         for bad in [
             "", "text", "<A>", "<A></B>", "<A", "<A/><B/>", "<A b></A>", "<A b=c/>", "<A b='1'c='2'/>", "<A>&nope;</A>", "<A>&#0;</A>", "<A>&#xD800;</A>",
-            "<A>&#+5;</A>", "<A>&amp</A>", "<1/>", "<A>\u{1}</A>", "<!DOCTYPE A><A/>", "<A><!DOCTYPE B></A>", "<A><![CDATA[x</A>", "<A><!-- </A>",
+            "<A>&#+5;</A>", "<A>&amp</A>", "<1/>", "<A>\u{0}</A>", "<!DOCTYPE A><A/>", "<A><!DOCTYPE B></A>", "<A><![CDATA[x</A>", "<A><!-- </A>",
             String(repeating: "<A>", count: 17) + String(repeating: "</A>", count: 17), "<A>" + String(repeating: "<B/>", count: 60_000) + "</A>",
         ] { #expect(read(bad) == nil, "\(bad.prefix(60))") }
         #expect((try? XMLReader.read([0x3C, 0x41, 0x3E, 0xFF, 0x3C, 0x2F, 0x41, 0x3E])) == nil)

@@ -113,6 +113,8 @@ enum Versions {
         let newest = try VersionRow.newest(db, bucket: entry.id, key: request.key.bytes)
         guard let wanted = request.version else {
             try checkDelete(request.conditions, newest, entry, now: transaction.now)
+            // Without a condition a marker is made even then.
+            if newest == nil, !request.conditions.isEmpty { return DeleteResult(isDeleteMarker: false, version: nil) }
             return try deleteNewest(request.key.bytes, newest, entry, transaction)
         }
         let found = newest?.id == wanted ? newest : try VersionRow.find(db, bucket: entry.id, key: request.key.bytes, id: wanted)

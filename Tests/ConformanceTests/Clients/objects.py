@@ -49,11 +49,13 @@ def an_object_comes_back_as_it_went_in():
     refused(aws.put_object, "KeyTooLongError", Bucket=name, Key="x" * 1025, Body=b"")
     refused(aws.put_object, "NoSuchBucket", Bucket="not-there", Key="x", Body=b"abc")
     refused(aws.get_object, "NoSuchKey", Bucket=name, Key="nothing", status=404)
+    # Of this one no answer in XML can tell: expat knows no control characters.
+    aws.delete_object(Bucket=name, Key="ä/ö ?&+%2F\n\x01<>\"'")
     keys = {entry["Key"] for page in aws.get_paginator("list_objects_v2").paginate(Bucket=name, PaginationConfig={"PageSize": 2})
             for entry in page["Contents"]}
-    equal(len(keys), 6)
+    equal(len(keys), 5)
     gone = aws.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in keys]})
-    equal(len(gone["Deleted"]), 6)
+    equal(len(gone["Deleted"]), 5)
     aws.delete_bucket(Bucket=name)
     refused(aws.head_bucket, "404", Bucket=name)
 
@@ -131,16 +133,17 @@ def versions_are_kept_and_found():
 
 def addresses_and_forms_let_in_whom_they_name():
     name = bucket("presigned")
-    url = aws.generate_presigned_url("put_object", Params={"Bucket": name, "Key": "p"}, ExpiresIn=60)
+    signer = s3(signature_version="s3v4")
+    url = signer.generate_presigned_url("put_object", Params={"Bucket": name, "Key": "p"}, ExpiresIn=60)
     equal(fetch(url, b"by address", "PUT")[0], 200)
-    url = aws.generate_presigned_url("get_object", Params={"Bucket": name, "Key": "p", "ResponseContentType": "text/x"}, ExpiresIn=60)
+    url = signer.generate_presigned_url("get_object", Params={"Bucket": name, "Key": "p", "ResponseContentType": "text/x"}, ExpiresIn=60)
     status, text, headers = fetch(url)
     equal((status, text, headers["Content-Type"]), (200, b"by address", "text/x"))
     status, text, _ = fetch(url.replace("/p?", "/q?"))
     holds(status == 403 and b"<Code>SignatureDoesNotMatch</Code>" in text, text)
     plain = url.split("?")[0]
     equal(fetch(plain)[0], 403)
-    form = aws.generate_presigned_post(name, "form/${filename}", Conditions=[["content-length-range", 1, 20]])
+    form = signer.generate_presigned_post(name, "form/${filename}", Conditions=[["content-length-range", 1, 20]])
 
     def post(content):
         edge = "xyz"

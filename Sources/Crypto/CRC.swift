@@ -3,7 +3,8 @@ internal import CChecksum
 /// The cyclic redundancy checks that S3 knows, by carry-less multiplication where the processor has it.
 package struct CRC: Sendable {
     package enum Kind: Int32, Sendable {
-        case crc32 = 0, crc32c, crc64nvme
+        case crc32 = 0
+        case crc32c, crc64nvme
     }
 
     package let kind: Kind

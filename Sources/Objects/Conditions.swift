@@ -5,7 +5,9 @@ package enum ETagCondition: Hashable, Sendable {
 
     /// The value of If-Match or If-None-Match; quotes may be missing (SDKs send them so).
     package init(_ text: String) {
-        if text.drop(while: { $0 == " " }).hasPrefix("*") { self = .any } else {
+        if text.drop(while: { $0 == " " }).hasPrefix("*") {
+            self = .any
+        } else {
             self = .oneOf(text.split(separator: ",").compactMap { ETag($0) })
         }
     }
@@ -55,7 +57,8 @@ package struct ReadConditions: Hashable, Sendable {
     func checkSource(etag: ETag, modified: Int64) throws(ObjectsError) {
         do { try check(etag: etag, modified: modified) } catch {
             if case .notModified = error {
-                throw .preconditionFailed(ifNoneMatch == nil ? "x-amz-copy-source-if-modified-since" : "x-amz-copy-source-if-none-match")
+                throw .preconditionFailed(
+                    ifNoneMatch == nil ? "x-amz-copy-source-if-modified-since" : "x-amz-copy-source-if-none-match")
             }
             throw error
         }

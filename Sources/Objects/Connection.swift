@@ -71,7 +71,8 @@ final class Connection: @unchecked Sendable {
         let plain = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-_.".utf8)
         let escaped = path.utf8.map { plain.contains($0) ? String(decoding: [$0], as: UTF8.self) : "%" + hexadecimal([$0]) }.joined()
         let status = sqlite3_open_v2(
-            "file:" + escaped + options, &opened, flags | (readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE), nil)
+            "file:" + escaped + options, &opened,
+            flags | (readonly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE), nil)
         guard status == SQLITE_OK, let opened else {
             sqlite3_close_v2(opened)
             throw Self.error(status, "it does not open", path)
@@ -106,7 +107,9 @@ final class Connection: @unchecked Sendable {
 
     /// Moves the log into the file as far as no reader holds it.
     func checkpoint(truncate: Bool = false) {
-        guard sqlite3_wal_checkpoint_v2(handle, nil, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, nil, nil) == SQLITE_OK
+        guard
+            sqlite3_wal_checkpoint_v2(handle, nil, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, nil, nil)
+                == SQLITE_OK
         else { return }
         logPages = 0
     }
@@ -164,7 +167,9 @@ final class Connection: @unchecked Sendable {
     private func prepare(_ sql: String, _ values: [SQLValue]) throws -> OpaquePointer {
         guard !isClosed else { throw ObjectsError.aborted }
         let statement: OpaquePointer
-        if let known = statements[sql] { statement = known } else {
+        if let known = statements[sql] {
+            statement = known
+        } else {
             var made: OpaquePointer?
             let status = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)
             guard status == SQLITE_OK, let made else { throw error(status) }
@@ -229,7 +234,8 @@ extension Connection {
                 try db.execute(
                     sql: readonly
                         ? "PRAGMA query_only = 1; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 0"
-                        : "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0")
+                        : "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0"
+                )
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
             if !readonly {

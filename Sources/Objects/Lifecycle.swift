@@ -142,7 +142,9 @@ package struct Lifecycle: Hashable, Sendable {
         for rule in rules where matches(rule, key: key, size: size, tags: tags) {
             var due: [(time: Int64, to: StorageClass)] = []
             if let replaced {
-                due = rule.noncurrentTransitions.filter { newer >= $0.keep }.map { (self.due(replaced, days: $0.days), $0.storageClass) }
+                due = rule.noncurrentTransitions.filter { newer >= $0.keep }.map {
+                    (self.due(replaced, days: $0.days), $0.storageClass)
+                }
             } else {
                 due = rule.transitions.map { (self.due($0.when, made: made), $0.storageClass) }
             }

@@ -14,7 +14,8 @@ package struct BucketName: Hashable, Sendable, CustomStringConvertible {
         func isAlphanumeric(_ byte: UInt8) -> Bool {
             (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
         }
-        let dot = UInt8(ascii: "."), dash = UInt8(ascii: "-")
+        let dot = UInt8(ascii: ".")
+        let dash = UInt8(ascii: "-")
         guard (3...63).contains(name.count), isAlphanumeric(name[0]), isAlphanumeric(name[name.count - 1]) else { return false }
         guard name.allSatisfy({ isAlphanumeric($0) || $0 == dot || $0 == dash }) else { return false }
         // Labels are those of host names: neither empty, nor with a hyphen at an end.

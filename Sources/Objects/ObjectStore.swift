@@ -74,7 +74,8 @@ package final class ObjectStore: Sendable {
             let db = try Connection.meta(path, readonly: false, pagesMax: options.fileBytesMax / 4096)
             meta = try MetaWriter(db, seed: options.seed, clock: options.clock)
             segments = Segments(
-                hotDirectory: options.directory, coldDirectory: options.coldDirectory ?? options.directory, bytesMax: options.fileBytesMax)
+                hotDirectory: options.directory, coldDirectory: options.coldDirectory ?? options.directory,
+                bytesMax: options.fileBytesMax)
             try segments.load(db)
             try table.load(db, day: options.day)
             let chosen = try db.rows("SELECT id, plan FROM uploads WHERE plan IS NOT NULL") {
@@ -94,7 +95,8 @@ package final class ObjectStore: Sendable {
         do { return try FileLock(path: path) } catch {
             switch error {
             case .unwritable(let reason): throw ObjectsError.storage("the directory of objects cannot be written (\(path): \(reason))")
-            case .held: throw ObjectsError.storage("another Hearth uses these objects (\(path) is locked): stop it, or use another directory")
+            case .held:
+                throw ObjectsError.storage("another Hearth uses these objects (\(path) is locked): stop it, or use another directory")
             }
         }
     }
@@ -116,7 +118,10 @@ package final class ObjectStore: Sendable {
         for segment in open {
             segment.seal()
             let id = segment.id
-            meta.submit { _ in } _: { try $0.db.run("UPDATE segments SET is_sealed = 1 WHERE id = ?", .int(id)) }
+            meta.submit { _ in
+            } _: {
+                try $0.db.run("UPDATE segments SET is_sealed = 1 WHERE id = ?", .int(id))
+            }
         }
         return all
     }

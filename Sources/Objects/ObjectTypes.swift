@@ -31,7 +31,8 @@ package struct ETag: Hashable, Sendable, CustomStringConvertible {
 }
 
 package enum ChecksumAlgorithm: UInt8, Sendable, CaseIterable {
-    case crc32 = 1, crc32c, crc64nvme, sha1, sha256
+    case crc32 = 1
+    case crc32c, crc64nvme, sha1, sha256
 
     /// As in `x-amz-checksum-algorithm`.
     package var name: String {
@@ -134,7 +135,8 @@ package enum Tier: Int, Sendable, CaseIterable {
 /// Object Lock of one version.
 package struct ObjectLock: Hashable, Sendable {
     package enum Mode: Int, Sendable {
-        case governance = 1, compliance = 2
+        case governance = 1
+        case compliance = 2
     }
     package var mode: Mode?
     /// Milliseconds since 1970; meaningful with a mode.
@@ -219,7 +221,8 @@ package struct Bucket: Hashable, Sendable {
 
 /// Documents of a bucket that the store keeps and does not read.
 package enum BucketDocument: String, Sendable, CaseIterable {
-    case cors, lifecycle, policy, tagging, notification, website, tiering, accelerate, encryption, ownership, acl, logging, requestPayment
+    case cors, lifecycle, policy, tagging, notification, website, tiering, accelerate, encryption, ownership, acl, logging,
+        requestPayment
     case publicAccessBlock, objectLock
 
     var missingCode: String {

@@ -183,7 +183,8 @@ package final class ObjectWriter: Sendable {
         rows.runs[last].size += Int64(count)
         rows.runs[last].stored += Int64(count)
         let row = Segment.Row(
-            id: Segment.rowID(base: rows.runs[last].base, chunk: rows.chunksOfRun), crc: checksumOfRow(chunk.bytes), raw: 0, bytes: chunk.bytes)
+            id: Segment.rowID(base: rows.runs[last].base, chunk: rows.chunksOfRun), crc: checksumOfRow(chunk.bytes), raw: 0,
+            bytes: chunk.bytes)
         rows.chunksOfRun += 1
         files.append(row, to: rows.runs[last].pin.segment, owner: chunk) { [self] failure in settle(count, failure) }
     }

@@ -36,7 +36,8 @@ struct Unpacker {
     private static var damaged: ObjectsError { .damaged("meta.sqlite is damaged: a row cannot be read") }
 
     mutating func number() throws -> UInt64 {
-        var value: UInt64 = 0, shift: UInt64 = 0
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
         while at < bytes.count, shift < 64 {
             let byte = bytes[at]
             at += 1
@@ -105,7 +106,9 @@ extension Checksum {
     var packed: [UInt8] { [algorithm.rawValue, type.rawValue] + value }
 
     init?(packed bytes: [UInt8]) {
-        guard bytes.count > 2, let algorithm = ChecksumAlgorithm(rawValue: bytes[0]), let type = ChecksumType(rawValue: bytes[1]) else { return nil }
+        guard bytes.count > 2, let algorithm = ChecksumAlgorithm(rawValue: bytes[0]), let type = ChecksumType(rawValue: bytes[1]) else {
+            return nil
+        }
         self.init(algorithm, Array(bytes[2...]), type: type)
     }
 }
@@ -114,7 +117,8 @@ extension ChecksumPlan {
     var packed: [UInt8] { [algorithm.rawValue, type.rawValue] }
 
     init?(packed bytes: [UInt8]) {
-        guard bytes.count == 2, let algorithm = ChecksumAlgorithm(rawValue: bytes[0]), let type = ChecksumType(rawValue: bytes[1]) else { return nil }
+        guard bytes.count == 2, let algorithm = ChecksumAlgorithm(rawValue: bytes[0]), let type = ChecksumType(rawValue: bytes[1])
+        else { return nil }
         self.init(algorithm, type)
     }
 }

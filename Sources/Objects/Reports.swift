@@ -72,4 +72,6 @@ package struct UpkeepReport: Sendable {
     package var examined = 0
     /// Every bucket with rules has been walked to its end since the last time that this was true.
     package var isRoundComplete = false
+
+    package init() {}
 }

@@ -12,7 +12,8 @@ package struct BodyChecks: Hashable, Sendable {
     package var checksumValue: [UInt8]?
 
     package init(
-        size: Int64? = nil, md5: [UInt8]? = nil, sha256: [UInt8]? = nil, checksum: ChecksumAlgorithm? = nil, checksumValue: [UInt8]? = nil
+        size: Int64? = nil, md5: [UInt8]? = nil, sha256: [UInt8]? = nil, checksum: ChecksumAlgorithm? = nil,
+        checksumValue: [UInt8]? = nil
     ) {
         self.size = size
         self.md5 = md5
@@ -146,7 +147,8 @@ package struct CopySource: Sendable {
     package var range: ClosedRange<Int64>?
 
     package init(
-        bucket: BucketName, key: ObjectKey, version: VersionID? = nil, conditions: ReadConditions = .none, range: ClosedRange<Int64>? = nil
+        bucket: BucketName, key: ObjectKey, version: VersionID? = nil, conditions: ReadConditions = .none,
+        range: ClosedRange<Int64>? = nil
     ) {
         self.bucket = bucket
         self.key = key

@@ -38,7 +38,9 @@ enum Schema {
                         checksum BLOB, tags BLOB, head BLOB, lock BLOB, restored INTEGER,
                         PRIMARY KEY (bucket, key, seq)
                     ) WITHOUT ROWID;
-                    CREATE TABLE bodies (id INTEGER PRIMARY KEY, refs INTEGER NOT NULL, size INTEGER NOT NULL, tier INTEGER NOT NULL, data BLOB);
+                    CREATE TABLE bodies (
+                        id INTEGER PRIMARY KEY, refs INTEGER NOT NULL, size INTEGER NOT NULL, tier INTEGER NOT NULL, data BLOB
+                    );
                     CREATE TABLE body_parts (
                         body INTEGER NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, etag BLOB NOT NULL, checksum BLOB,
                         modified INTEGER NOT NULL, PRIMARY KEY (body, number)

@@ -25,7 +25,8 @@ final class Segments: Sendable {
     /// Takes over what `meta.sqlite` names; files it does not name were made right before a crash, and go.
     func load(_ db: Connection) throws {
         let known = try db.rows("SELECT id, tier, is_sealed, live_size, live_stored FROM segments") { [self] row in
-            let id = row.int(0), tier = Tier(rawValue: Int(row.int(1))) ?? .hot
+            let id = row.int(0)
+            let tier = Tier(rawValue: Int(row.int(1))) ?? .hot
             let path = path(id, tier)
             let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int64) ?? 0
             return Segment(
@@ -131,7 +132,8 @@ final class SegmentWriter: @unchecked Sendable {
 
     private func drain() {
         let batch: [Order] = pending.withLock { pending in
-            var bytes = 0, count = 0
+            var bytes = 0
+            var count = 0
             while count < pending.orders.count, count == 0 || bytes + pending.orders[count].row.bytes.count <= Limits.objectBatchBytes,
                 pending.orders[count].segment === pending.orders[0].segment
             {
@@ -163,7 +165,8 @@ final class SegmentWriter: @unchecked Sendable {
             isKnown.signal()
         } _: { transaction in
             try transaction.db.run(
-                "INSERT INTO segments (id, tier, is_sealed, live_size, live_stored) VALUES (?, ?, 0, 0, 0)", .int(id), .int(tier.rawValue))
+                "INSERT INTO segments (id, tier, is_sealed, live_size, live_stored) VALUES (?, ?, 0, 0, 0)", .int(id),
+                .int(tier.rawValue))
         }
         isKnown.wait()
         do { try result.withLock { $0 }.get() } catch {
@@ -178,7 +181,10 @@ final class SegmentWriter: @unchecked Sendable {
     private func seal(_ segment: Segment) {
         segment.seal()
         let id = segment.id
-        meta.submit { _ in } _: { transaction in try transaction.db.run("UPDATE segments SET is_sealed = 1 WHERE id = ?", .int(id)) }
+        meta.submit { _ in
+        } _: { transaction in
+            try transaction.db.run("UPDATE segments SET is_sealed = 1 WHERE id = ?", .int(id))
+        }
     }
 
     /// Seals the open file, whatever its size, so that it can be copied or compacted; without a file it does nothing.

@@ -12,7 +12,8 @@ extension ObjectStore {
             let bucket = Bucket(
                 name: name, owner: owner, created: transaction.now, versioning: objectLock ? .enabled : .off, hasObjectLock: objectLock)
             try db.run(
-                "INSERT INTO buckets (name, owner, created, versioning, object_lock) VALUES (?, ?, ?, ?, ?)", .text(name.text), .text(owner),
+                "INSERT INTO buckets (name, owner, created, versioning, object_lock) VALUES (?, ?, ?, ?, ?)", .text(name.text),
+                .text(owner),
                 .int(bucket.created), .int(bucket.versioning.rawValue), .int(objectLock ? 1 : 0))
             let id = db.lastRowID
             transaction.afterCommit {

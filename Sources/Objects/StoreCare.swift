@@ -28,11 +28,14 @@ extension ObjectStore {
         inBackground(done) { [self] in
             let now = options.clock()
             var report = UpkeepReport()
-            if accesses.hasCold || now - care.withLock({ $0.accessesFlushed }) >= Self.accessFlushMilliseconds { try flushAccesses(&report) }
+            if accesses.hasCold || now - care.withLock({ $0.accessesFlushed }) >= Self.accessFlushMilliseconds {
+                try flushAccesses(&report)
+            }
             let walk: UpkeepWalk? = care.withLock { care in
                 if care.walk == nil, now - care.roundBegan >= min(Self.roundMilliseconds, options.day / 10) {
                     care.roundBegan = now
-                    care.walk = UpkeepWalk(buckets: table.all.filter { !$0.lifecycle.isEmpty || !$0.tiering.isEmpty }.map(\.bucket.name))
+                    care.walk = UpkeepWalk(
+                        buckets: table.all.filter { !$0.lifecycle.isEmpty || !$0.tiering.isEmpty }.map(\.bucket.name))
                 }
                 return care.walk
             }
@@ -75,7 +78,8 @@ extension ObjectStore {
         }
         for upload in due {
             try commitNow { transaction in
-                guard try transaction.db.first("SELECT 1 FROM uploads WHERE id = ?", .int(upload.id.number), body: { _ in true }) != nil else { return }
+                guard try transaction.db.first("SELECT 1 FROM uploads WHERE id = ?", .int(upload.id.number), body: { _ in true }) != nil
+                else { return }
                 try Uploads.remove(upload.id.number, transaction)
             }
             plans.withLock { _ = $0.removeValue(forKey: upload.id.number) }
@@ -105,7 +109,8 @@ extension ObjectStore {
             }
             return back
         }
-        for body in back where try moveBody(body, to: .hot) { report.promoted += 1 }
+        // What cannot be moved now (damaged, a full disk) serves from where it is.
+        for body in back where (try? moveBody(body, to: .hot)) ?? false { report.promoted += 1 }
     }
 
     /// Moves the blobs of a body and says so in its row. False: it has gone meanwhile, or was there.
@@ -121,7 +126,9 @@ extension ObjectStore {
         for blob in blobs { _ = try move(blob, to: tier) }
         return try commitNow { transaction in
             let db = transaction.db
-            try db.run("UPDATE bodies SET tier = ? WHERE id = ? AND tier <> ? AND data IS NULL", .int(tier.rawValue), .int(body), .int(tier.rawValue))
+            try db.run(
+                "UPDATE bodies SET tier = ? WHERE id = ? AND tier <> ? AND data IS NULL", .int(tier.rawValue), .int(body),
+                .int(tier.rawValue))
             guard db.changes == 1 else { return false }
             try db.run("UPDATE access SET hits = 0 WHERE body = ?", .int(body))
             return true
@@ -168,10 +175,11 @@ extension ObjectStore {
     func commitNow<T: Sendable>(_ work: @escaping (Transaction) throws -> T) throws -> T {
         let isDone = DispatchSemaphore(value: 0)
         let answer = Mutex<Result<T, ObjectsError>>(.failure(.aborted))
-        meta.submit({ result in
-            answer.withLock { $0 = result }
-            isDone.signal()
-        }, work)
+        meta.submit(
+            { result in
+                answer.withLock { $0 = result }
+                isDone.signal()
+            }, work)
         isDone.wait()
         return try answer.withLock { $0 }.get()
     }

@@ -76,7 +76,10 @@ extension ObjectStore {
             ),
             ("SELECT id || ' lies in no file' FROM blobs WHERE segment NOT IN (SELECT id FROM segments)", "blob "),
             (
-                "SELECT count(*) || ' versions of deleted buckets' FROM versions WHERE bucket NOT IN (SELECT id FROM buckets) HAVING count(*) > 0",
+                """
+                SELECT count(*) || ' versions of deleted buckets' FROM versions WHERE bucket NOT IN (SELECT id FROM buckets)
+                HAVING count(*) > 0
+                """,
                 ""
             ),
         ]
@@ -103,7 +106,9 @@ extension ObjectStore {
                 // A blob that moves while it is read is read again where it is then.
                 while let sentence = fault(of: moved, &report) {
                     let now = try placedBlobs("id = ?", blob.id, limit: 1).first
-                    if let now, now.segment != moved.segment || now.base != moved.base { moved = now } else {
+                    if let now, now.segment != moved.segment || now.base != moved.base {
+                        moved = now
+                    } else {
                         if now != nil { report.fault(sentence) }
                         break
                     }
@@ -115,7 +120,9 @@ extension ObjectStore {
 
     private func placedBlobs(_ condition: String, _ value: Int64, limit: Int) throws -> [PlacedBlob] {
         try reads.readNow { db in
-            try db.rows("SELECT id, segment, base, size, stored FROM blobs WHERE \(condition) ORDER BY id LIMIT ?", .int(value), .int(limit)) {
+            try db.rows(
+                "SELECT id, segment, base, size, stored FROM blobs WHERE \(condition) ORDER BY id LIMIT ?", .int(value), .int(limit)
+            ) {
                 PlacedBlob(id: $0.int(0), segment: $0.int(1), base: $0.int(2), size: $0.int(3), stored: $0.int(4))
             }
         }
@@ -151,7 +158,9 @@ extension ObjectStore {
                 guard try manager.contentsOfDirectory(atPath: directory).isEmpty else {
                     throw ObjectsError.storage("\(directory) is not empty: a backup needs a directory of its own")
                 }
-            } catch let error as ObjectsError { throw error } catch { throw ObjectsError.storage("\(directory) cannot be made: \(error)") }
+            } catch let error as ObjectsError { throw error } catch {
+                throw ObjectsError.storage("\(directory) cannot be made: \(error)")
+            }
             // Metadata first: every row that it names is on disk already, and rows never change. Nothing is compacted meanwhile, for
             // that is this queue's work too.
             let target = directory + "/meta.sqlite"

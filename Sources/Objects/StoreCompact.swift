@@ -23,16 +23,17 @@ extension ObjectStore {
     /// On the care queue.
     @discardableResult
     func compactNow(liveFraction: Double) throws -> CompactReport {
-            // What is still being written to takes part when much of it is dead.
-            for writer in hot + [cold] {
-                if let id = writer.activeID, let segment = segments[id], isWorthCompacting(segment, liveFraction) { try writer.rollNow() }
-            }
-            meta.queue.sync {}
-            var report = CompactReport()
-            for segment in segments.all where segment.numbers.isSealed && isWorthCompacting(segment, liveFraction) {
-                try empty(segment, &report)
-            }
-            return report
+        // What is still being written to takes part when much of it is dead.
+        for writer in hot + [cold] {
+            if let id = writer.activeID, let segment = segments[id], isWorthCompacting(segment, liveFraction) { try writer.rollNow() }
+        }
+        meta.queue.sync {}
+        var report = CompactReport()
+        for segment in segments.all where segment.numbers.isSealed && isWorthCompacting(segment, liveFraction) {
+            // What is damaged stays where it is, and keeps no other file from being rewritten.
+            do { try empty(segment, &report) } catch ObjectsError.damaged { continue }
+        }
+        return report
     }
 
     func isWorthCompacting(_ segment: Segment, _ liveFraction: Double) -> Bool {
@@ -56,7 +57,9 @@ extension ObjectStore {
         }
         // A blob whose writer pinned the file before it was sealed has been committed by now, or never will be.
         let isGone = try commitNow { transaction in
-            guard try transaction.db.first("SELECT 1 FROM blobs WHERE segment = ? LIMIT 1", .int(id), body: { _ in true }) == nil else { return false }
+            guard try transaction.db.first("SELECT 1 FROM blobs WHERE segment = ? LIMIT 1", .int(id), body: { _ in true }) == nil else {
+                return false
+            }
             try transaction.db.run("DELETE FROM segments WHERE id = ?", .int(id))
             return true
         }
@@ -79,7 +82,8 @@ extension ObjectStore {
         while chunk * Int64(Limits.objectChunkBytes) < blob.size {
             let row = try pin.segment.read(base: blob.base, chunk: chunk) { bytes in
                 let packed = tier == .cold ? Zstd.shared.compress(bytes, level: 3) : nil
-                return OwnedRow(id: Segment.rowID(base: base, chunk: chunk), raw: packed == nil ? 0 : bytes.count, bytes: packed ?? Array(bytes))
+                return OwnedRow(
+                    id: Segment.rowID(base: base, chunk: chunk), raw: packed == nil ? 0 : bytes.count, bytes: packed ?? Array(bytes))
             }
             stored += Int64(row.bytes.count)
             try rows.add(row)
@@ -91,7 +95,8 @@ extension ObjectStore {
         try commitNow { transaction in
             let db = transaction.db
             try db.run(
-                "UPDATE blobs SET segment = ?, base = ?, stored = ? WHERE id = ? AND segment = ? AND base = ?", .int(targetID), .int(base),
+                "UPDATE blobs SET segment = ?, base = ?, stored = ? WHERE id = ? AND segment = ? AND base = ?", .int(targetID),
+                .int(base),
                 .int(written), .int(blob.id), .int(blob.segment), .int(blob.base))
             // It was deleted meanwhile: the copy is dead weight.
             guard db.changes == 1 else { return }

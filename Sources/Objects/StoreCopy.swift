@@ -102,7 +102,9 @@ extension ObjectStore {
             let row = try Uploads.find(upload, try transaction.bucket(upload.bucket, in: table), db)
             let pieces = try reader.head.version.body.map { try Bodies.pieces($0, range, db) } ?? []
             // The source has been deleted while it was read.
-            guard let last = pieces.last, last.start + last.size >= range.upperBound else { throw ObjectsError.noSuchKey(deleteMarker: nil) }
+            guard let last = pieces.last, last.start + last.size >= range.upperBound else {
+                throw ObjectsError.noSuchKey(deleteMarker: nil)
+            }
             try Uploads.addPart(number, of: row, size: size, etag: md5, checksum: checksum, transaction) {
                 let body = transaction.nextBody()
                 try db.run("INSERT INTO bodies (id, refs, size, tier) VALUES (?, 1, ?, 0)", .int(body), .int(size))
@@ -131,7 +133,8 @@ extension ObjectStore {
             var request = GetRequest(bucket: source.bucket, key: source.key, version: source.version)
             if let range = source.range {
                 guard range.upperBound < row.size else {
-                    throw ObjectsError.invalidArgument("the range \(range.lowerBound)-\(range.upperBound) lies outside of the source's \(row.size) bytes")
+                    throw ObjectsError.invalidArgument(
+                        "the range \(range.lowerBound)-\(range.upperBound) lies outside of the source's \(row.size) bytes")
                 }
                 request.range = .from(range.lowerBound, through: range.upperBound)
             }
@@ -148,7 +151,11 @@ extension ObjectStore {
         @Sendable func step() {
             queue.async {
                 do {
-                    if try reader.read({ digests.update($0) }) != nil { step() } else { done(.success(try digests.finish(trailer: nil))) }
+                    if try reader.read({ digests.update($0) }) != nil {
+                        step()
+                    } else {
+                        done(.success(try digests.finish(trailer: nil)))
+                    }
                 } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
             }
         }

@@ -30,7 +30,9 @@ private struct Walk {
         guard let first = delimiter.first, key.count >= prefix.count + delimiter.count, holds(key) else { return nil }
         var at = prefix.count
         while at + delimiter.count <= key.count {
-            if key[at] == first, key[at..<at + delimiter.count].elementsEqual(delimiter) { return Array(key[..<(at + delimiter.count)]) }
+            if key[at] == first, key[at..<at + delimiter.count].elementsEqual(delimiter) {
+                return Array(key[..<(at + delimiter.count)])
+            }
             at += 1
         }
         return nil
@@ -65,7 +67,8 @@ extension ObjectStore {
             while let seek = walk.from {
                 walk.from = nil
                 try db.each(
-                    "SELECT \(VersionRow.columns) FROM versions WHERE bucket = ? AND key >= ? ORDER BY key, seq", .int(entry.id), .blob(seek)
+                    "SELECT \(VersionRow.columns) FROM versions WHERE bucket = ? AND key >= ? ORDER BY key, seq", .int(entry.id),
+                    .blob(seek)
                 ) { row in
                     let key = row.raw(0)
                     guard walk.holds(key) else { return false }
@@ -109,7 +112,8 @@ extension ObjectStore {
             while let seek = walk.from {
                 walk.from = nil
                 try db.each(
-                    "SELECT \(VersionRow.columns) FROM versions WHERE bucket = ? AND (key, seq) > (?, ?) ORDER BY key, seq", .int(entry.id),
+                    "SELECT \(VersionRow.columns) FROM versions WHERE bucket = ? AND (key, seq) > (?, ?) ORDER BY key, seq",
+                    .int(entry.id),
                     .blob(seek), .int(seq)
                 ) { row in
                     let key = row.raw(0)
@@ -207,7 +211,8 @@ extension ObjectStore {
                             usage.bytes += row.int(3)
                             return true
                         }
-                        usage.uploads = try db.first("SELECT count(*) FROM uploads WHERE bucket = ?", .int(entry.id)) { Int($0.int(0)) } ?? 0
+                        usage.uploads =
+                            try db.first("SELECT count(*) FROM uploads WHERE bucket = ?", .int(entry.id)) { Int($0.int(0)) } ?? 0
                     }
                 }
                 done(.success(usage))
@@ -231,11 +236,13 @@ extension ListedObject {
     fileprivate init(_ row: SQLRow, key: [UInt8]) {
         let checksum = row.raw(10)
         var kind: (ChecksumAlgorithm, ChecksumType)?
-        if checksum.count > 2, let algorithm = ChecksumAlgorithm(rawValue: checksum[0]), let type = ChecksumType(rawValue: checksum[1]) {
+        if checksum.count > 2, let algorithm = ChecksumAlgorithm(rawValue: checksum[0]), let type = ChecksumType(rawValue: checksum[1])
+        {
             kind = (algorithm, type)
         }
         self.init(
-            key: ObjectKey(stored: key), size: row.int(4), etag: ETag(digest: row.bytes(5), parts: Int(row.int(6))), modified: row.int(7),
+            key: ObjectKey(stored: key), size: row.int(4), etag: ETag(digest: row.bytes(5), parts: Int(row.int(6))),
+            modified: row.int(7),
             storageClass: row.isNull(8) ? .standard : StorageClass(row.text(8)), checksum: kind)
     }
 }

@@ -50,7 +50,8 @@ extension ObjectStore {
         guard let body = version.body, version.size >= TieringRule.bytesMin, !entry.tiering.isEmpty else { return }
         let rule = entry.tiering.first { version.key.bytes.starts(with: $0.prefix) && $0.tags.allSatisfy(version.tags.contains) }
         accesses.record(
-            body, at: time, isCold: version.tier == .cold, promoteAfter: version.storageClass.isCold ? nil : rule.map { max(1, $0.promoteAfter) })
+            body, at: time, isCold: version.tier == .cold,
+            promoteAfter: version.storageClass.isCold ? nil : rule.map { max(1, $0.promoteAfter) })
     }
 
     /// Of a head whose transaction is still open in `db`, so that no file it needs can have gone.
@@ -59,8 +60,11 @@ extension ObjectStore {
             return ObjectReader(head: head, whole: [], extents: [], queue: pick(bodyLanes))
         }
         if let data = try Bodies.inlineData(body, db) {
-            guard Int64(data.count) >= head.range.upperBound else { throw ObjectsError.damaged("meta.sqlite is damaged: a body is too short") }
-            let whole = head.range == 0..<Int64(data.count) ? data : Array(data[Int(head.range.lowerBound)..<Int(head.range.upperBound)])
+            guard Int64(data.count) >= head.range.upperBound else {
+                throw ObjectsError.damaged("meta.sqlite is damaged: a body is too short")
+            }
+            let whole =
+                head.range == 0..<Int64(data.count) ? data : Array(data[Int(head.range.lowerBound)..<Int(head.range.upperBound)])
             return ObjectReader(head: head, whole: whole, extents: [], queue: pick(bodyLanes))
         }
         return ObjectReader(head: head, whole: nil, extents: try extents(body, head.range, db), queue: pick(bodyLanes))
@@ -82,7 +86,9 @@ extension ObjectStore {
 
     // MARK: Delete
 
-    package func delete(_ request: DeleteRequest, in bucket: BucketName, bypassGovernance: Bool = false, done: @escaping Done<DeleteResult>) {
+    package func delete(
+        _ request: DeleteRequest, in bucket: BucketName, bypassGovernance: Bool = false, done: @escaping Done<DeleteResult>
+    ) {
         meta.submit(done) { [table] transaction in
             try Versions.delete(request, try transaction.bucket(bucket, in: table), bypassGovernance, transaction)
         }
@@ -97,7 +103,9 @@ extension ObjectStore {
             let entry = try transaction.bucket(bucket, in: table)
             // What is refused is refused before it changes anything, so one savepoint serves all.
             return try requests.map { request in
-                do { return .success(try Versions.delete(request, entry, bypassGovernance, transaction)) } catch let error as ObjectsError {
+                do { return .success(try Versions.delete(request, entry, bypassGovernance, transaction)) } catch let error
+                    as ObjectsError
+                {
                     if error.isRefusal { return .failure(error) }
                     throw error
                 }
@@ -117,7 +125,8 @@ extension ObjectStore {
             var (row, isLatest) = try Versions.resolve(key, version, entry, db, now: transaction.now)
             try row.apply(change, entry.bucket, now: transaction.now)
             try db.run(
-                "UPDATE versions SET tags = ?, head = ?, lock = ?, restored = ? WHERE bucket = ? AND key = ? AND seq = ?", .bytes(row.tags),
+                "UPDATE versions SET tags = ?, head = ?, lock = ?, restored = ? WHERE bucket = ? AND key = ? AND seq = ?",
+                .bytes(row.tags),
                 .bytes(row.head), .bytes(row.lock), row.restored == 0 ? .null : .int(row.restored), .int(entry.id), .blob(row.key),
                 .int(row.seq))
             return try row.version(isLatest: isLatest, tier: try Bodies.tier(row.body, db), expiry: isLatest ? entry.expiry(row) : nil)
@@ -173,7 +182,9 @@ extension VersionRow {
             guard bucket.hasObjectLock else { throw ObjectsError.invalidRequest("the bucket has no Object Lock configuration") }
             if let held = lock.mode, lock.retainUntil > now {
                 let weakens = mode == nil || until < lock.retainUntil || (held == .compliance && mode != .compliance)
-                guard !weakens || (held == .governance && bypass) else { throw ObjectsError.accessDenied("the version is under retention") }
+                guard !weakens || (held == .governance && bypass) else {
+                    throw ObjectsError.accessDenied("the version is under retention")
+                }
             }
             lock.mode = mode
             lock.retainUntil = mode == nil ? 0 : until

@@ -49,7 +49,8 @@ extension ObjectStore {
                     number, of: row, size: body.size, etag: body.md5, checksum: body.checksum, transaction,
                     body: { try Bodies.insert(body.bytes, size: body.size, transaction) })
                 return PutResult(
-                    etag: ETag(digest: body.md5), version: nil, size: body.size, modified: transaction.now, checksum: body.checksum, expiry: nil)
+                    etag: ETag(digest: body.md5), version: nil, size: body.size, modified: transaction.now, checksum: body.checksum,
+                    expiry: nil)
             }
         }
     }
@@ -60,7 +61,9 @@ extension ObjectStore {
         }
     }
 
-    package func parts(ofUpload upload: UploadName, after number: Int = 0, partsMax: Int = 1000, done: @escaping Done<(Upload, PartsPage)>) {
+    package func parts(
+        ofUpload upload: UploadName, after number: Int = 0, partsMax: Int = 1000, done: @escaping Done<(Upload, PartsPage)>
+    ) {
         reads.read(done) { [table] db in
             let row = try Uploads.find(upload, try table.get(upload.bucket), db)
             let count = max(0, min(partsMax, ListRequest.keysMax))

@@ -73,7 +73,8 @@ extension ObjectStore {
         }
     }
 
-    private func due(_ row: VersionRow, _ walk: inout UpkeepWalk, _ entry: BucketEntry, _ db: Connection, now: Int64) throws -> Action? {
+    private func due(_ row: VersionRow, _ walk: inout UpkeepWalk, _ entry: BucketEntry, _ db: Connection, now: Int64) throws -> Action?
+    {
         let isLatest = !walk.isInKey || walk.key != row.key
         if isLatest { walk.noncurrent = 0 }
         let (replaced, newer) = (walk.newerModified, walk.noncurrent)
@@ -87,7 +88,9 @@ extension ObjectStore {
             }
             return transition(row, tags, lifecycle, replaced: replaced, newer: newer, now: now)
         }
-        if row.isDeleteMarker { return lifecycle.expiresLoneMarker(key: row.key, made: row.modified, now: now) ? .removeLoneMarker : nil }
+        if row.isDeleteMarker {
+            return lifecycle.expiresLoneMarker(key: row.key, made: row.modified, now: now) ? .removeLoneMarker : nil
+        }
         if let expiry = entry.expiry(row), expiry.time <= now { return .expire(due: expiry.time) }
         if let action = transition(row, tags, lifecycle, replaced: nil, newer: 0, now: now) { return action }
         return try demotion(row, tags, entry, db, now: now)
@@ -104,16 +107,21 @@ extension ObjectStore {
     }
 
     private func demotion(_ row: VersionRow, _ tags: [Field], _ entry: BucketEntry, _ db: Connection, now: Int64) throws -> Action? {
-        guard let body = row.body, !entry.tiering.isEmpty || StorageClass(row.storageClass).isCold, row.size >= TieringRule.bytesMin else { return nil }
+        guard let body = row.body, !entry.tiering.isEmpty || StorageClass(row.storageClass).isCold, row.size >= TieringRule.bytesMin
+        else { return nil }
         let known = try db.first("SELECT tier, (SELECT time FROM access WHERE body = id) FROM bodies WHERE id = ?", .int(body)) {
             (tier: $0.int(0), accessed: $0.optionalInt(1))
         }
         guard let known, known.tier == Int64(Tier.hot.rawValue) else { return nil }
         let accessed = max(known.accessed ?? 0, row.modified)
         let storageClass = row.storageClass.isEmpty ? StorageClass.standard : StorageClass(row.storageClass)
-        let isDue = storageClass.isCold || entry.tiering.contains {
-            $0.isDue(key: row.key, size: row.size, tags: tags, storageClass: storageClass, accessed: accessed, now: now, day: options.day)
-        }
+        let isDue =
+            storageClass.isCold
+            || entry.tiering.contains {
+                $0.isDue(
+                    key: row.key, size: row.size, tags: tags, storageClass: storageClass, accessed: accessed, now: now, day: options.day
+                )
+            }
         return isDue ? .demote(body: body) : nil
     }
 
@@ -128,18 +136,21 @@ extension ObjectStore {
         report.markersMade += changed.markersMade
         report.transitioned += changed.transitioned
         for order in orders {
-            if case .demote(let body) = order.action, try moveBody(body, to: .cold) { report.demoted += 1 }
+            if case .demote(let body) = order.action, (try? moveBody(body, to: .cold)) ?? false { report.demoted += 1 }
         }
     }
 
-    private func perform(_ order: Order, _ entry: BucketEntry, now: Int64, _ transaction: Transaction, _ report: inout UpkeepReport) throws {
+    private func perform(
+        _ order: Order, _ entry: BucketEntry, now: Int64, _ transaction: Transaction, _ report: inout UpkeepReport
+    ) throws {
         let db = transaction.db
         let newest = try VersionRow.newest(db, bucket: entry.id, key: order.key)
         func row() throws -> VersionRow? {
             newest?.seq == order.seq
                 ? newest
                 : try db.first(
-                    "SELECT \(VersionRow.columns) FROM versions WHERE bucket = ? AND key = ? AND seq = ?", .int(entry.id), .blob(order.key),
+                    "SELECT \(VersionRow.columns) FROM versions WHERE bucket = ? AND key = ? AND seq = ?", .int(entry.id),
+                    .blob(order.key),
                     .int(order.seq)
                 ) { VersionRow($0) }
         }
@@ -157,7 +168,9 @@ extension ObjectStore {
             try Versions.remove(row, entry, transaction)
             report.expired += 1
         case .removeLoneMarker:
-            let count = try db.first("SELECT count(*) FROM versions WHERE bucket = ? AND key = ?", .int(entry.id), .blob(order.key)) { $0.int(0) }
+            let count = try db.first("SELECT count(*) FROM versions WHERE bucket = ? AND key = ?", .int(entry.id), .blob(order.key)) {
+                $0.int(0)
+            }
             guard let newest, newest.seq == order.seq, newest.isDeleteMarker, count == 1 else { return }
             try Versions.remove(newest, entry, transaction)
             report.expired += 1

@@ -30,7 +30,8 @@ struct UploadRow: Sendable {
     func upload(in bucket: BucketName) throws -> Upload {
         Upload(
             id: id, bucket: bucket, key: ObjectKey(stored: key), initiated: initiated,
-            storageClass: storageClass.isEmpty ? .standard : StorageClass(storageClass), checksum: plan, metadata: try Metadata(packed: head))
+            storageClass: storageClass.isEmpty ? .standard : StorageClass(storageClass), checksum: plan,
+            metadata: try Metadata(packed: head))
     }
 }
 
@@ -47,11 +48,14 @@ enum Uploads {
 
     /// Adds a part, or puts it in the place of the one with its number.
     static func addPart(
-        _ number: Int, of upload: UploadRow, size: Int64, etag: [UInt8], checksum: Checksum, _ transaction: Transaction, body: () throws -> Int64?
+        _ number: Int, of upload: UploadRow, size: Int64, etag: [UInt8], checksum: Checksum, _ transaction: Transaction,
+        body: () throws -> Int64?
     ) throws {
         guard (1...Limits.objectPartsMax).contains(number) else { throw ObjectsError.invalidPartNumber }
         let db = transaction.db
-        let old = try db.first("SELECT body FROM parts WHERE upload = ? AND number = ?", .int(upload.id.number), .int(number)) { $0.optionalInt(0) }
+        let old = try db.first("SELECT body FROM parts WHERE upload = ? AND number = ?", .int(upload.id.number), .int(number)) {
+            $0.optionalInt(0)
+        }
         if let old { try Bodies.release(old, transaction) }
         try db.run(
             "INSERT OR REPLACE INTO parts (upload, number, body, size, etag, checksum, modified) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -108,15 +112,19 @@ enum Uploads {
     }
 
     /// The parts named, held to the rules: ascending, there, as the client saw them, large enough.
-    private static func chosen(_ request: CompleteRequest, _ upload: UploadRow, partBytesMin: Int64, _ db: Connection) throws -> [Part] {
+    private static func chosen(_ request: CompleteRequest, _ upload: UploadRow, partBytesMin: Int64, _ db: Connection) throws -> [Part]
+    {
         guard !request.parts.isEmpty else { throw ObjectsError.invalidRequest("you must specify at least one part") }
         for (a, b) in zip(request.parts, request.parts.dropFirst()) where a.number >= b.number { throw ObjectsError.invalidPartOrder }
         let known = try db.rows(
-            "SELECT number, size, etag, checksum, modified FROM parts WHERE upload = ? ORDER BY number", .int(upload.id.number), body: part)
+            "SELECT number, size, etag, checksum, modified FROM parts WHERE upload = ? ORDER BY number", .int(upload.id.number),
+            body: part)
         let byNumber = Dictionary(known.map { ($0.number, $0) }) { first, _ in first }
         var parts: [Part] = []
         for (index, wanted) in request.parts.enumerated() {
-            guard let part = byNumber[wanted.number], part.etag == wanted.etag, wanted.checksum.map({ $0 == part.checksum?.value }) ?? true else {
+            guard let part = byNumber[wanted.number], part.etag == wanted.etag,
+                wanted.checksum.map({ $0 == part.checksum?.value }) ?? true
+            else {
                 throw ObjectsError.invalidPart(number: wanted.number)
             }
             if index < request.parts.count - 1, part.size < partBytesMin {
@@ -149,7 +157,8 @@ enum Uploads {
     private static func join(_ upload: Int64, _ parts: [Part], size: Int64, _ transaction: Transaction) throws -> Int64? {
         let db = transaction.db
         let chosen = Set(parts.map(\.number))
-        for (number, body) in try db.rows("SELECT number, body FROM parts WHERE upload = ?", .int(upload), body: { (Int($0.int(0)), $0.optionalInt(1)) })
+        for (number, body) in try db.rows(
+            "SELECT number, body FROM parts WHERE upload = ?", .int(upload), body: { (Int($0.int(0)), $0.optionalInt(1)) })
         where !chosen.contains(number) {
             try Bodies.release(body, transaction)
             try db.run("DELETE FROM parts WHERE upload = ? AND number = ?", .int(upload), .int(number))
@@ -168,7 +177,8 @@ enum Uploads {
             JOIN extents ON extents.body = part
             """, .int(body), .int(upload))
         try db.run(
-            "INSERT INTO body_parts SELECT ?, number, size, etag, checksum, modified FROM parts WHERE upload = ?", .int(body), .int(upload))
+            "INSERT INTO body_parts SELECT ?, number, size, etag, checksum, modified FROM parts WHERE upload = ?", .int(body),
+            .int(upload))
         try db.run("DELETE FROM extents WHERE body IN (SELECT body FROM parts WHERE upload = ?)", .int(upload))
         try db.run("DELETE FROM bodies WHERE id IN (SELECT body FROM parts WHERE upload = ?)", .int(upload))
         try db.run("DELETE FROM parts WHERE upload = ?", .int(upload))

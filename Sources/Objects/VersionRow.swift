@@ -57,14 +57,16 @@ struct VersionRow {
         try db.run(
             "INSERT INTO versions (bucket, \(Self.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             .int(bucket), .blob(key), .int(seq), .int(Int64(bitPattern: nonce)), .int(flags), .int(size), .bytes(etag), .int(parts),
-            .int(modified), storageClass.isEmpty ? .null : .text(storageClass), .optional(body), .bytes(checksum), .bytes(tags), .bytes(head),
+            .int(modified), storageClass.isEmpty ? .null : .text(storageClass), .optional(body), .bytes(checksum), .bytes(tags),
+            .bytes(head),
             .bytes(lock), restored == 0 ? .null : .int(restored))
     }
 
     /// The newest version of a key, markers too.
     static func newest(_ db: Connection, bucket: Int64, key: [UInt8]) throws -> VersionRow? {
         try db.first(
-            "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? ORDER BY seq LIMIT 1", .int(bucket), .blob(key)) { VersionRow($0) }
+            "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? ORDER BY seq LIMIT 1", .int(bucket), .blob(key)
+        ) { VersionRow($0) }
     }
 
     static func null(_ db: Connection, bucket: Int64, key: [UInt8]) throws -> VersionRow? {
@@ -83,9 +85,12 @@ struct VersionRow {
 
     func version(isLatest: Bool, tier: Tier, expiry: (time: Int64, rule: String)?) throws -> ObjectVersion {
         ObjectVersion(
-            key: ObjectKey(stored: key), id: id, isLatest: isLatest, isDeleteMarker: isDeleteMarker, size: size, etag: tag, modified: modified,
-            storageClass: storageClass.isEmpty ? .standard : StorageClass(storageClass), tier: tier, checksum: Checksum(packed: checksum),
-            metadata: try Metadata(packed: head), tags: try unpacked(tags: tags), lock: try ObjectLock(packed: lock), restoredUntil: restored,
+            key: ObjectKey(stored: key), id: id, isLatest: isLatest, isDeleteMarker: isDeleteMarker, size: size, etag: tag,
+            modified: modified,
+            storageClass: storageClass.isEmpty ? .standard : StorageClass(storageClass), tier: tier,
+            checksum: Checksum(packed: checksum),
+            metadata: try Metadata(packed: head), tags: try unpacked(tags: tags), lock: try ObjectLock(packed: lock),
+            restoredUntil: restored,
             expiry: expiry, body: body)
     }
 }
@@ -116,7 +121,8 @@ enum Bodies {
             for run in runs {
                 let blob = transaction.nextBlob()
                 try db.run(
-                    "INSERT INTO blobs (id, refs, segment, base, size, stored) VALUES (?, 1, ?, ?, ?, ?)", .int(blob), .int(run.pin.segment.id),
+                    "INSERT INTO blobs (id, refs, segment, base, size, stored) VALUES (?, 1, ?, ?, ?, ?)", .int(blob),
+                    .int(run.pin.segment.id),
                     .int(run.base), .int(run.size), .int(run.stored))
                 try insertExtent(db, body: id, start: start, size: run.size, blob: blob, blobStart: 0)
                 transaction.account(run.pin.segment.id, size: run.size, stored: run.stored)
@@ -128,7 +134,8 @@ enum Bodies {
 
     static func insertExtent(_ db: Connection, body: Int64, start: Int64, size: Int64, blob: Int64, blobStart: Int64) throws {
         try db.run(
-            "INSERT INTO extents (body, start, size, blob, blob_start) VALUES (?, ?, ?, ?, ?)", .int(body), .int(start), .int(size), .int(blob),
+            "INSERT INTO extents (body, start, size, blob, blob_start) VALUES (?, ?, ?, ?, ?)", .int(body), .int(start), .int(size),
+            .int(blob),
             .int(blobStart))
     }
 
@@ -141,11 +148,15 @@ enum Bodies {
     static func release(_ body: Int64?, _ transaction: Transaction) throws {
         guard let body else { return }
         let db = transaction.db
-        let left = try db.first("UPDATE bodies SET refs = refs - 1 WHERE id = ? RETURNING refs, data IS NULL", .int(body)) { ($0.int(0), $0.int(1) == 1) }
+        let left = try db.first("UPDATE bodies SET refs = refs - 1 WHERE id = ? RETURNING refs, data IS NULL", .int(body)) {
+            ($0.int(0), $0.int(1) == 1)
+        }
         guard let left, left.0 == 0 else { return }
         try db.run("DELETE FROM bodies WHERE id = ?", .int(body))
         guard left.1 else { return }
-        for blob in try db.rows("SELECT blob FROM extents WHERE body = ?", .int(body), body: { $0.int(0) }) { try releaseBlob(blob, transaction) }
+        for blob in try db.rows("SELECT blob FROM extents WHERE body = ?", .int(body), body: { $0.int(0) }) {
+            try releaseBlob(blob, transaction)
+        }
         try db.run("DELETE FROM extents WHERE body = ?", .int(body))
         try db.run("DELETE FROM body_parts WHERE body = ?", .int(body))
         try db.run("DELETE FROM access WHERE body = ?", .int(body))

@@ -38,7 +38,8 @@ enum Versions {
 
     /// Takes the row out and its body's reference away.
     static func remove(_ row: VersionRow, _ entry: BucketEntry, _ transaction: Transaction) throws {
-        try transaction.db.run("DELETE FROM versions WHERE bucket = ? AND key = ? AND seq = ?", .int(entry.id), .blob(row.key), .int(row.seq))
+        try transaction.db.run(
+            "DELETE FROM versions WHERE bucket = ? AND key = ? AND seq = ?", .int(entry.id), .blob(row.key), .int(row.seq))
         try Bodies.release(row.body, transaction)
     }
 
@@ -65,11 +66,14 @@ enum Versions {
     static func head(_ request: GetRequest, _ entry: BucketEntry, _ db: Connection, now: Int64) throws -> Head {
         let (row, isLatest) = try resolve(request.key, request.version, entry, db, now: now)
         try request.conditions.check(etag: row.tag, modified: row.modified)
-        let version = try row.version(isLatest: isLatest, tier: try Bodies.tier(row.body, db), expiry: isLatest ? entry.expiry(row) : nil)
+        let version = try row.version(
+            isLatest: isLatest, tier: try Bodies.tier(row.body, db), expiry: isLatest ? entry.expiry(row) : nil)
         var range = 0..<row.size
         var partsCount: Int?
         if let number = request.partNumber {
-            guard request.range == nil else { throw ObjectsError.invalidRequest("a range and a part number cannot be asked for together") }
+            guard request.range == nil else {
+                throw ObjectsError.invalidRequest("a range and a part number cannot be asked for together")
+            }
             range = try part(number, of: row, db)
             partsCount = row.parts
         } else if let wanted = request.range {
@@ -77,7 +81,8 @@ enum Versions {
             range = resolved
         }
         return Head(
-            version: version, range: range, isPartial: request.range != nil || request.partNumber != nil, partsCount: partsCount == 0 ? nil : partsCount,
+            version: version, range: range, isPartial: request.range != nil || request.partNumber != nil,
+            partsCount: partsCount == 0 ? nil : partsCount,
             showsVersion: entry.bucket.versioning != .off)
     }
 
@@ -108,7 +113,9 @@ enum Versions {
 
     // MARK: Delete
 
-    static func delete(_ request: DeleteRequest, _ entry: BucketEntry, _ bypass: Bool, _ transaction: Transaction) throws -> DeleteResult {
+    static func delete(
+        _ request: DeleteRequest, _ entry: BucketEntry, _ bypass: Bool, _ transaction: Transaction
+    ) throws -> DeleteResult {
         let db = transaction.db
         let newest = try VersionRow.newest(db, bucket: entry.id, key: request.key.bytes)
         guard let wanted = request.version else {
@@ -145,7 +152,9 @@ enum Versions {
     }
 
     /// What DELETE without a version does, and expiry.
-    static func deleteNewest(_ key: [UInt8], _ newest: VersionRow?, _ entry: BucketEntry, _ transaction: Transaction) throws -> DeleteResult {
+    static func deleteNewest(
+        _ key: [UInt8], _ newest: VersionRow?, _ entry: BucketEntry, _ transaction: Transaction
+    ) throws -> DeleteResult {
         let db = transaction.db
         guard entry.bucket.versioning != .off else {
             if let newest { try remove(newest, entry, transaction) }

@@ -8,7 +8,9 @@ package final class Zstd: @unchecked Sendable {
     private let decompressor: OpaquePointer
 
     package init() {
-        guard let compressor = ZSTD_createCCtx(), let decompressor = ZSTD_createDCtx() else { preconditionFailure("zstd has no memory") }
+        guard let compressor = ZSTD_createCCtx(), let decompressor = ZSTD_createDCtx() else {
+            preconditionFailure("zstd has no memory")
+        }
         self.compressor = compressor
         self.decompressor = decompressor
     }

@@ -26,13 +26,16 @@ import Testing
             case 3:
                 let name = UploadName(
                     bucket: bucket, key: ObjectKey(unchecked: key),
-                    id: try wait { opened.store.createUpload(UploadRequest(bucket: bucket, key: ObjectKey(unchecked: key)), done: $0) }.id)
+                    id: try wait { opened.store.createUpload(UploadRequest(bucket: bucket, key: ObjectKey(unchecked: key)), done: $0) }
+                        .id)
                 let body = random(300_000, &dice)
                 let etag = try opened.fill(opened.store.putPart(name, number: 1, body: BodyChecks()), body).etag
                 let copy = try Opened(directory.copy(to: "part-\(step)"))
                 #expect(try wait { copy.store.parts(ofUpload: name, done: $0) }.1.parts.map(\.etag) == [etag], "step \(step)")
                 copy.store.close()
-                _ = try wait { opened.store.complete(CompleteRequest(upload: name, parts: [CompletedPart(number: 1, etag: etag)]), done: $0) }
+                _ = try wait {
+                    opened.store.complete(CompleteRequest(upload: name, parts: [CompletedPart(number: 1, etag: etag)]), done: $0)
+                }
                 held[key] = body
             case 4: _ = try wait { opened.store.compact(liveFraction: 1, done: $0) }
             default:
@@ -87,20 +90,25 @@ import Testing
         try opened.put(bucket, "damaged", damaged)
         try opened.put(bucket, "whole", whole)
         opened.store.close()
-        // One byte in the middle of the second chunk.
+        // One byte in the middle of the first chunk.
         let file = try #require(
-            try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasPrefix("hot-") && $0.hasSuffix(".sqlite") }.first { name in
-                try Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")).range(of: Data(damaged[290_000..<290_100])) != nil
+            try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasPrefix("hot-") && $0.hasSuffix(".sqlite") }.first {
+                name in
+                try Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")).range(of: Data(damaged[100_000..<100_100])) != nil
             })
         var bytes = try Data(contentsOf: URL(fileURLWithPath: "\(path)/\(file)"))
-        let at = try #require(bytes.range(of: Data(damaged[290_000..<290_100]))).lowerBound
+        let at = try #require(bytes.range(of: Data(damaged[100_000..<100_100]))).lowerBound
         bytes[at] ^= 1
         try bytes.write(to: URL(fileURLWithPath: "\(path)/\(file)"))
         opened = try Opened(path)
         if case .damaged(let sentence)? = refusal({ try opened.get(bucket, "damaged") }) {
             #expect(sentence.contains(file), "\(sentence)")
-        } else { Issue.record("damage was not seen") }
-        #expect(try opened.get(bucket, "damaged") { $0.range = .from(0, through: 99) } == Array(damaged[..<100]), "the first chunk is whole")
+        } else {
+            Issue.record("damage was not seen")
+        }
+        #expect(
+            try opened.get(bucket, "damaged") { $0.range = .from(262_144, through: nil) } == Array(damaged[262_144...]),
+            "whole chunks serve")
         #expect(try opened.get(bucket, "whole") == whole && opened.get(bucket, "inline") == inline)
         let report = try wait { opened.store.check(done: $0) }
         #expect(report.faultCount == 1 && report.faults.first?.contains(file) ?? false, "\(report.faults)")
@@ -108,14 +116,18 @@ import Testing
         // A file that is none any more.
         try Data(repeating: 7, count: 300_000).write(to: URL(fileURLWithPath: "\(path)/\(file)"))
         opened = try Opened(path)
-        if case .damaged(let sentence)? = refusal({ try opened.get(bucket, "damaged") }) { #expect(sentence.contains(file)) } else {
+        if case .damaged(let sentence)? = refusal({ try opened.get(bucket, "damaged") }) {
+            #expect(sentence.contains(file))
+        } else {
             Issue.record("a ruined file was read")
         }
         try opened.put(bucket, "new", whole)
         #expect(try opened.get(bucket, "inline") == inline && opened.get(bucket, "new") == whole)
         opened.store.close()
         try Data(repeating: 7, count: 9000).write(to: URL(fileURLWithPath: path + "/meta.sqlite"))
-        if case .damaged(let sentence)? = refusal({ try Opened(path) }) { #expect(sentence.contains("meta.sqlite")) } else {
+        if case .damaged(let sentence)? = refusal({ try Opened(path) }) {
+            #expect(sentence.contains("meta.sqlite"))
+        } else {
             Issue.record("a ruined meta.sqlite was opened")
         }
         #expect(refusal { try ObjectStore(.init(directory: "/nowhere/at/all", seed: 1) { 0 }) }?.code == "InternalError")
@@ -125,7 +137,9 @@ import Testing
         let opened = try Opened(path) { $0.segmentBytes = 1 << 20 }
         defer { opened.store.close() }
         let bucket = try opened.bucket("first")
-        if case .storage(let sentence)? = refusal({ try Opened(path) }) { #expect(sentence.contains("another Hearth")) } else {
+        if case .storage(let sentence)? = refusal({ try Opened(path) }) {
+            #expect(sentence.contains("another Hearth"))
+        } else {
             Issue.record("a second store opened the same directory")
         }
         var dice = Random(seed: 14)
@@ -144,7 +158,9 @@ import Testing
         let copy = try Opened(target)
         defer { copy.store.close() }
         for n in 4..<8 { #expect(try copy.get(bucket, "before \(n)") == before) }
-        for object in try copy.list(ListRequest(bucket: bucket)).objects { #expect(try copy.get(bucket, object.key.description) == before) }
+        for object in try copy.list(ListRequest(bucket: bucket)).objects {
+            #expect(try copy.get(bucket, object.key.description) == before)
+        }
         #expect(try wait { copy.store.check(done: $0) }.faults == [])
         #expect(refusal { try wait { opened.store.backup(to: target, done: $0) } } != nil, "not over another")
         let report = try wait { opened.store.compact(liveFraction: 0.99, done: $0) }

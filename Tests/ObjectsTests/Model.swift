@@ -47,7 +47,9 @@ struct Model {
 
     /// Keys that readers see, in the order of bytes.
     func current(_ bucket: BucketName) -> [String] {
-        (buckets[bucket]?.keys ?? [:]).filter { $0.value.first?.body != nil }.keys.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
+        (buckets[bucket]?.keys ?? [:]).filter { $0.value.first?.body != nil }.keys.sorted {
+            Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8))
+        }
     }
 }
 
@@ -105,7 +107,10 @@ final class Simulation {
                 case 64..<78: try part()
                 case 78..<84: try complete()
                 case 84..<86: try abort()
-                case 86..<88: if let mixed = model.buckets.keys.first(where: { $0.text == "mixed" }) { try set(pick([.enabled, .suspended]), mixed) }
+                case 86..<88:
+                    if let mixed = model.buckets.keys.first(where: { $0.text == "mixed" }) {
+                        try set(pick([.enabled, .suspended]), mixed)
+                    }
                 case 88..<91: try restart()
                 case 91..<93: _ = try wait { opened.store.compact(liveFraction: pick([0.5, 0.9, 1]), done: $0) }
                 case 93..<95: _ = try wait { opened.store.upkeep(done: $0) }
@@ -189,7 +194,8 @@ final class Simulation {
         let index = Int.random(in: 0..<model.uploads.count, using: &dice)
         let (name, number) = (model.uploads[index].name, Int.random(in: 1...6, using: &dice))
         if Bool.random(using: &dice), let (from, key, version) = source(), let bytes = version.body, !bytes.isEmpty {
-            let first = Int.random(in: 0..<bytes.count, using: &dice), last = Int.random(in: first..<bytes.count, using: &dice)
+            let first = Int.random(in: 0..<bytes.count, using: &dice)
+            let last = Int.random(in: first..<bytes.count, using: &dice)
             let source = CopySource(bucket: from, key: try ObjectKey(key), version: version.id, range: Int64(first)...Int64(last))
             let part = try wait { opened.store.copyPart(name, number: number, from: source, done: $0) }.part
             model.uploads[index].parts[number] = Array(bytes[first...last])
@@ -246,7 +252,8 @@ final class Simulation {
         let delimiter = pick([[], Array("/".utf8), Array("k1".utf8)])
         let prefix = pick([[], Array("k1".utf8), Array("k1/".utf8), Array("x".utf8)])
         let max = Int.random(in: 1...5, using: &dice)
-        var keys: [String] = [], prefixes: [String] = []
+        var keys: [String] = []
+        var prefixes: [String] = []
         var after: [UInt8] = []
         repeat {
             let page = try opened.list(ListRequest(bucket: bucket, prefix: prefix, delimiter: delimiter, after: after, keysMax: max))
@@ -263,12 +270,15 @@ final class Simulation {
             if let cut {
                 let common = String(decoding: prefix + rest[..<(cut + delimiter.count)], as: UTF8.self)
                 if expected.prefixes.last != common { expected.prefixes.append(common) }
-            } else { expected.keys.append(key) }
+            } else {
+                expected.keys.append(key)
+            }
         }
         #expect(keys == expected.keys && prefixes == expected.prefixes, "seed \(seed)")
         guard let (bucket, key, version) = source(), let body = version.body, !body.isEmpty else { return }
         let from = Int.random(in: 0..<body.count, using: &dice)
-        #expect(try opened.get(bucket, key, version: version.id) { $0.range = .from(Int64(from), through: nil) } == Array(body[from...]))
+        #expect(
+            try opened.get(bucket, key, version: version.id) { $0.range = .from(Int64(from), through: nil) } == Array(body[from...]))
     }
 
     func compareAll() throws {
@@ -288,14 +298,21 @@ final class Simulation {
             for (key, versions) in expected.keys {
                 for version in versions {
                     guard let body = version.body else {
-                        if case .methodNotAllowed? = refusal({ try opened.get(bucket, key, version: version.id) }) {} else { Issue.record("a marker was read") }
+                        if case .methodNotAllowed? = refusal({ try opened.get(bucket, key, version: version.id) }) {
+                        } else {
+                            Issue.record("a marker was read")
+                        }
                         continue
                     }
                     #expect(try opened.get(bucket, key, version: version.id) == body, "seed \(seed), \(bucket)/\(key)")
-                    let head = try wait { opened.store.head(GetRequest(bucket: bucket, key: ObjectKey(unchecked: key), version: version.id), done: $0) }
+                    let head = try wait {
+                        opened.store.head(GetRequest(bucket: bucket, key: ObjectKey(unchecked: key), version: version.id), done: $0)
+                    }
                     #expect(head.version.metadata.user.first?.value == version.user && head.version.etag == version.etag)
                 }
-                if versions.first?.body == nil { #expect(refusal { try opened.get(bucket, key) } == .noSuchKey(deleteMarker: versions.first?.id)) }
+                if versions.first?.body == nil {
+                    #expect(refusal { try opened.get(bucket, key) } == .noSuchKey(deleteMarker: versions.first?.id))
+                }
             }
         }
         var listed: [UploadID] = []

@@ -27,12 +27,15 @@ import Testing
             #expect(result.etag == md5(body) && result.size == Int64(size) && result.version == nil, "\(size)")
             #expect(try opened.get(bucket, "size \(size)") == body, "\(size)")
             for _ in 0..<(size > 1 ? 6 : 0) {
-                let from = Int.random(in: 0..<size, using: &dice), through = Int.random(in: from..<size + 9, using: &dice)
+                let from = Int.random(in: 0..<size, using: &dice)
+                let through = Int.random(in: from..<size + 9, using: &dice)
                 let part = try opened.get(bucket, "size \(size)") { $0.range = .from(Int64(from), through: Int64(through)) }
                 #expect(part == Array(body[from..<min(size, through + 1)]), "\(size): \(from)-\(through)")
                 #expect(try opened.get(bucket, "size \(size)") { $0.range = .suffix(Int64(from) + 1) } == Array(body.suffix(from + 1)))
             }
-            #expect(refusal { try opened.get(bucket, "size \(size)") { $0.range = .from(Int64(size), through: nil) } } == .invalidRange(size: Int64(size)))
+            #expect(
+                refusal { try opened.get(bucket, "size \(size)") { $0.range = .from(Int64(size), through: nil) } }
+                    == .invalidRange(size: Int64(size)))
         }
     }
 
@@ -52,7 +55,8 @@ import Testing
         #expect(refusal { try opened.get(bucket, "k") } == .noSuchKey(deleteMarker: nil), "nothing has become visible")
         // Values from the catalogue of parametrised CRC algorithms, and of FIPS 180.
         let known: [(ChecksumAlgorithm, String)] = [
-            (.crc32, "cbf43926"), (.crc32c, "e3069283"), (.crc64nvme, "ae8b14860a799888"), (.sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+            (.crc32, "cbf43926"), (.crc32c, "e3069283"), (.crc64nvme, "ae8b14860a799888"),
+            (.sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
             (.sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
         ]
         for (algorithm, digits) in known {
@@ -65,7 +69,9 @@ import Testing
         let first = try opened.put(bucket, "k", [1])
         #expect(refusal { try opened.put(bucket, "k", [2]) { $0.conditions = .mustNotExist } } == .preconditionFailed("If-None-Match"))
         #expect(refusal { try opened.put(bucket, "x", [2]) { $0.conditions.ifMatch = .any } } == .noSuchKey(deleteMarker: nil))
-        #expect(refusal { try opened.put(bucket, "k", [2]) { $0.conditions.ifMatch = .oneOf([md5([9])]) } } == .preconditionFailed("If-Match"))
+        #expect(
+            refusal { try opened.put(bucket, "k", [2]) { $0.conditions.ifMatch = .oneOf([md5([9])]) } }
+                == .preconditionFailed("If-Match"))
         // Of many that may create it, one does.
         let winners = try (0..<16).map { n in
             let writer = store.put(PutRequest(bucket: bucket, key: try ObjectKey("race"), conditions: .mustNotExist))
@@ -85,8 +91,11 @@ import Testing
         #expect(read(ReadConditions(ifNoneMatch: .oneOf([md5([9])]), ifModifiedSince: second)) == nil)
         #expect(read(ReadConditions(ifModifiedSince: second)) == .notModified(etag: first.etag, modified: first.modified))
         #expect(read(ReadConditions(ifUnmodifiedSince: second - 1)) == .preconditionFailed("If-Unmodified-Since"))
-        #expect(refusal { try opened.delete(bucket, "k", conditions: WriteConditions(ifMatchSize: 2)) } == .preconditionFailed("x-amz-if-match-size"))
-        try opened.delete(bucket, "k", conditions: WriteConditions(ifMatch: .oneOf([first.etag]), ifMatchLastModified: second, ifMatchSize: 1))
+        #expect(
+            refusal { try opened.delete(bucket, "k", conditions: WriteConditions(ifMatchSize: 2)) }
+                == .preconditionFailed("x-amz-if-match-size"))
+        try opened.delete(
+            bucket, "k", conditions: WriteConditions(ifMatch: .oneOf([first.etag]), ifMatchLastModified: second, ifMatchSize: 1))
         #expect(refusal { try opened.get(bucket, "k") } == .noSuchKey(deleteMarker: nil))
     }
 

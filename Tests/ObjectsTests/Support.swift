@@ -14,16 +14,32 @@ final class Directory: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    /// What `kill -9` would leave now.
+    /// What `kill -9` would leave now: metadata first, for what it names is on disk already; each file with the journal that belongs to it,
+    /// though commits go on.
     func copy(to name: String, of source: String? = nil) throws -> String {
         let target = "\(path)/\(name)"
         try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
         let source = source ?? "\(path)/store"
+        try copy("meta.sqlite", source, target, log: "-wal") { $0?.prefix(32) }
         for file in try FileManager.default.contentsOfDirectory(atPath: source)
-        where file.contains(".sqlite") && !file.hasSuffix("-shm") {
-            try FileManager.default.copyItem(atPath: "\(source)/\(file)", toPath: "\(target)/\(file)")
+        where file.hasPrefix("hot-") && file.hasSuffix(".sqlite") {
+            try copy(file, source, target, log: "-journal") { $0 }
         }
         return target
+    }
+
+    /// Until `mark` of the log is the same before and after: then no checkpoint, and no other commit, has come between.
+    private func copy(_ file: String, _ source: String, _ target: String, log: String, mark: (Data?) -> Data?) throws {
+        func read(_ suffix: String) -> Data? { FileManager.default.contents(atPath: "\(source)/\(file)\(suffix)") }
+        while true {
+            let before = read(log)
+            let bytes = try #require(read(""))
+            let after = read(log)
+            guard mark(before) == mark(after) else { continue }
+            try bytes.write(to: URL(fileURLWithPath: "\(target)/\(file)"))
+            try after?.write(to: URL(fileURLWithPath: "\(target)/\(file)\(log)"))
+            return
+        }
     }
 }
 
@@ -73,7 +89,9 @@ struct Opened {
         }
     }
 
-    func get(_ bucket: BucketName, _ key: String, version: VersionID? = nil, _ change: (inout GetRequest) -> Void = { _ in }) throws -> [UInt8] {
+    func get(
+        _ bucket: BucketName, _ key: String, version: VersionID? = nil, _ change: (inout GetRequest) -> Void = { _ in }
+    ) throws -> [UInt8] {
         var request = GetRequest(bucket: bucket, key: try ObjectKey(key), version: version)
         change(&request)
         return try bytes(try wait { store.get(request, done: $0) })
@@ -96,7 +114,9 @@ struct Opened {
     }
 
     @discardableResult
-    func delete(_ bucket: BucketName, _ key: String, version: VersionID? = nil, conditions: WriteConditions = .none) throws -> DeleteResult {
+    func delete(
+        _ bucket: BucketName, _ key: String, version: VersionID? = nil, conditions: WriteConditions = .none
+    ) throws -> DeleteResult {
         let request = DeleteRequest(key: try ObjectKey(key), version: version, conditions: conditions)
         return try wait { store.delete(request, in: bucket, done: $0) }
     }

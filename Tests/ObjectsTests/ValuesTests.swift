@@ -9,8 +9,12 @@ import Testing
     }
 
     @Test func namesFollowTheRulesOfS3() throws {
-        for name in ["abc", "a.b-c.9", "0ab", String(repeating: "a", count: 63)] { #expect(refusal { try BucketName(name) } == nil, "\(name)") }
-        for name in ["ab", "Abc", "a_b", "-ab", "ab-", ".ab", "a..b", "1.2.3.4", "xn--a", "a-s3alias", String(repeating: "a", count: 64)] {
+        for name in ["abc", "a.b-c.9", "0ab", String(repeating: "a", count: 63)] {
+            #expect(refusal { try BucketName(name) } == nil, "\(name)")
+        }
+        for name in [
+            "ab", "Abc", "a_b", "-ab", "ab-", ".ab", "a..b", "1.2.3.4", "xn--a", "a-s3alias", String(repeating: "a", count: 64),
+        ] {
             #expect(refusal { try BucketName(name) } == .invalidBucketName(name), "\(name)")
         }
         #expect(refusal { try ObjectKey([]) } == .invalidKey && refusal { try ObjectKey([0xC3, 0x28]) } == .invalidKey)
@@ -34,7 +38,9 @@ import Testing
         #expect(lifecycle.due(1, days: 1) == 200 && lifecycle.due(100, days: 1) == 200 && lifecycle.due(0, days: .max) == .max)
         #expect(lifecycle.expiry(key: key, size: 11, tags: [], made: 101)?.time == 400)
         #expect(lifecycle.expiry(key: key, size: 10, tags: [], made: 101)?.rule == "date", "too small for the first rule")
-        for (replaced, newer, now, gone) in [(50, 2, 200, true), (50, 2, 199, false), (50, 1, 900, false)] as [(Int64, Int, Int64, Bool)] {
+        for (replaced, newer, now, gone) in [(50, 2, 200, true), (50, 2, 199, false), (50, 1, 900, false)]
+            as [(Int64, Int, Int64, Bool)]
+        {
             #expect(lifecycle.expiresNoncurrent(key: key, size: 11, tags: [], replaced: replaced, newer: newer, now: now) == gone)
         }
         #expect(lifecycle.abort(key: key, initiated: 1)?.time == 400 && lifecycle.abort(key: [1], initiated: 1) == nil)

@@ -26,7 +26,9 @@ struct ObjectsBench: Bench {
     }
 
     /// The median of both sides over the rounds, each side first in turn.
-    private func compare(_ setting: BenchSetting, _ own: () throws -> Double, _ peer: () throws -> Double) rethrows -> (own: Double, peer: Double) {
+    private func compare(
+        _ setting: BenchSetting, _ own: () throws -> Double, _ peer: () throws -> Double
+    ) rethrows -> (own: Double, peer: Double) {
         var values: (own: [Double], peer: [Double]) = ([], [])
         for round in 0..<setting.rounds {
             if round % 2 == 0 { values.own.append(try own()) }
@@ -47,7 +49,9 @@ struct ObjectsBench: Bench {
         } _: {
             Double(count * largeBytes) / 1e6 / (try files.put(count: count, threads: 4, body: body, isHashed: true))
         }
-        let (_, plain) = try compare(setting) { 0 } _: {
+        let (_, plain) = try compare(setting) {
+            0
+        } _: {
             Double(count * largeBytes) / 1e6 / (try files.put(count: count, threads: 4, body: body, isHashed: false))
         }
         return [
@@ -61,17 +65,25 @@ struct ObjectsBench: Bench {
     private func small(_ setting: BenchSetting, _ store: StoreUnderTest, _ directory: String) throws -> [Figure] {
         let (kilobyte, page) = ([UInt8](randomOf: 1024), [UInt8](randomOf: 4096))
         let files = FilesUnderTest(directory + "/small")
-        let one = try compare(setting) { 6000 / (try store.put(count: 6000, connections: 64, body: kilobyte, prefix: "small")) } _: {
+        let one = try compare(setting) {
+            6000 / (try store.put(count: 6000, connections: 64, body: kilobyte, prefix: "small"))
+        } _: {
             1500 / (try files.put(count: 1500, threads: 64, body: kilobyte, isHashed: true))
         }
         let raw = try RawRows(directory + "/raw.sqlite")
-        let four = try compare(setting) { 6000 / (try store.put(count: 6000, connections: 64, body: page, prefix: "page")) } _: {
+        let four = try compare(setting) {
+            6000 / (try store.put(count: 6000, connections: 64, body: page, prefix: "page"))
+        } _: {
             6000 / (try raw.insert(count: 6000, group: 64, body: page))
         }
         let alone = try store.put(count: 500, connections: 1, body: page, prefix: "alone")
         return [
-            Figure(name: "objects: PUT 1 KiB, 64 at a time", unit: "1/s", hearth: one.own, peer: ("fsynced files", one.peer), goal: .atLeastTimes(5)),
-            Figure(name: "objects: PUT 4 KiB, 64 at a time", unit: "1/s", hearth: four.own, peer: ("bare SQLite", four.peer), goal: .atLeastTimes(0.7)),
+            Figure(
+                name: "objects: PUT 1 KiB, 64 at a time", unit: "1/s", hearth: one.own, peer: ("fsynced files", one.peer),
+                goal: .atLeastTimes(5)),
+            Figure(
+                name: "objects: PUT 4 KiB, 64 at a time", unit: "1/s", hearth: four.own, peer: ("bare SQLite", four.peer),
+                goal: .atLeastTimes(0.7)),
             Figure(name: "objects: PUT 4 KiB, one at a time", unit: "1/s", hearth: 500 / alone, goal: .none),
         ]
     }
@@ -80,7 +92,9 @@ struct ObjectsBench: Bench {
 
     private func reads(_ setting: BenchSetting, _ store: StoreUnderTest, _ directory: String) throws -> [Figure] {
         let files = FilesUnderTest(directory + "/large")
-        let large = try compare(setting) { Double(48 * largeBytes) / 1e6 / (try store.get(count: 48, connections: 4, prefix: "large")) } _: {
+        let large = try compare(setting) {
+            Double(48 * largeBytes) / 1e6 / (try store.get(count: 48, connections: 4, prefix: "large"))
+        } _: {
             Double(48 * largeBytes) / 1e6 / (try files.get(count: 48, threads: 4))
         }
         let small = try store.get(count: 6000, connections: 16, prefix: "page")
@@ -95,7 +109,8 @@ struct ObjectsBench: Bench {
         note("  putting \(count) objects")
         let seconds = try store.put(count: count, connections: 512, body: [1], prefix: "many", directories: 1000)
         let before = residentBytes()
-        var pages: [Double] = [], delimited: [Double] = []
+        var pages: [Double] = []
+        var delimited: [Double] = []
         for _ in 0..<400 {
             let after = StoreUnderTest.key("many", Int.random(in: 0..<count), directories: 1000)
             pages.append(try store.page(after: after, delimiter: []))
@@ -107,7 +122,9 @@ struct ObjectsBench: Bench {
             Figure(name: "objects: page of 1,000 keys of 1,000,000, p50", unit: "ms", hearth: quantile(pages, 0.5), goal: .none),
             Figure(name: "objects: page of 1,000 keys of 1,000,000, p99", unit: "ms", hearth: quantile(pages, 0.99), goal: .atMost(20)),
             Figure(name: "objects: page of common prefixes, p99", unit: "ms", hearth: quantile(delimited, 0.99), goal: .atMost(20)),
-            Figure(name: "objects: memory that 800 pages added", unit: "MiB", hearth: Double(residentBytes() - before) / 1_048_576, goal: .none),
+            Figure(
+                name: "objects: memory that 800 pages added", unit: "MiB", hearth: Double(residentBytes() - before) / 1_048_576,
+                goal: .none),
         ]
     }
 }
@@ -150,7 +167,9 @@ private final class StoreUnderTest: Sendable {
     }
 
     /// Calls `one` with 0, 1, 2 …, so many at a time; returns the seconds that all took.
-    private func run(count: Int, connections: Int, _ one: @escaping @Sendable (Int, @escaping @Sendable (ObjectsError?) -> Void) -> Void) throws -> Double {
+    private func run(
+        count: Int, connections: Int, _ one: @escaping @Sendable (Int, @escaping @Sendable (ObjectsError?) -> Void) -> Void
+    ) throws -> Double {
         let group = DispatchGroup()
         let run = Run(count: count, one: one, group: group)
         let time = seconds {
@@ -201,7 +220,9 @@ private final class StoreUnderTest: Sendable {
     }
 
     /// 64 KiB at a time, as a socket is read.
-    private static func fill(_ writer: ObjectWriter, _ body: [UInt8], from start: Int, done: @escaping @Sendable (ObjectsError?) -> Void) {
+    private static func fill(
+        _ writer: ObjectWriter, _ body: [UInt8], from start: Int, done: @escaping @Sendable (ObjectsError?) -> Void
+    ) {
         var at = start
         while at < body.count {
             let end = min(body.count, at + 65_536)

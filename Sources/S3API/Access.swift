@@ -10,7 +10,9 @@ struct BucketAccess: Sendable {
     /// The bucket's owner, a policy or a list must allow it; a policy that denies outweighs all but the owner's own hold on the policy.
     ///
     /// - Parameter object: the list of the object that is read; nil: the bucket's decides.
-    func check(_ request: S3Request, _ operation: S3Operation, key: String?, setting: BucketSetting? = nil, object: ACL? = nil) throws(S3Fault) {
+    func check(
+        _ request: S3Request, _ operation: S3Operation, key: String?, setting: BucketSetting? = nil, object: ACL? = nil
+    ) throws(S3Fault) {
         let isOwner = request.account?.id == bucket.owner
         let verdict = policyVerdict(request, operation, key: key, setting: setting)
         switch operation {

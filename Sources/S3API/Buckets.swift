@@ -8,7 +8,8 @@ extension S3Calls {
         guard (1...10_000).contains(most) else { throw .invalidArgument("Argument max-buckets must be an integer between 1 and 10000") }
         let prefix = request.query["prefix"] ?? ""
         let after = request.query["continuation-token"] ?? ""
-        let found = store.buckets().filter { $0.owner == request.account?.id }.filter { $0.name.text.hasPrefix(prefix) && $0.name.text > after }
+        let own = store.buckets().filter { $0.owner == request.account?.id }
+        let found = own.filter { $0.name.text.hasPrefix(prefix) && $0.name.text > after }
         let page = found.prefix(most)
         return .document(
             XMLWriter.document("ListAllMyBucketsResult") { xml in

@@ -54,7 +54,8 @@ struct CORS: Sendable {
 
     /// The answer's fields to the question that browsers ask first; nil: it is not allowed.
     func preflight(origin: String, method: String, headers: [String]) -> [HeaderField]? {
-        guard let rule = rules.first(where: { $0.allows(origin: origin, method: method) && $0.allows(headers: headers) }) else { return nil }
+        let fitting = rules.first { $0.allows(origin: origin, method: method) && $0.allows(headers: headers) }
+        guard let rule = fitting else { return nil }
         var fields = fields(rule, origin)
         if !headers.isEmpty { fields.append(HeaderField("Access-Control-Allow-Headers", headers.joined(separator: ", "))) }
         if let maxAge = rule.maxAge { fields.append(HeaderField("Access-Control-Max-Age", maxAge)) }

@@ -64,7 +64,9 @@ extension S3Calls {
             copy.checksum = algorithm
         }
         let copied: CopyResult = try await wait { store.copy(copy, done: $0) }
-        var fields = Self.fields(copied.result, encryption: encryption, parts: copied.result.etag.parts).filter { $0.name != "ETag" && !$0.name.hasPrefix("x-amz-checksum") }
+        var fields = Self.fields(copied.result, encryption: encryption, parts: copied.result.etag.parts).filter {
+            $0.name != "ETag" && !$0.name.hasPrefix("x-amz-checksum")
+        }
         if let version = copied.sourceVersion { fields.append(HeaderField("x-amz-copy-source-version-id", version.description)) }
         return .document(
             XMLWriter.document("CopyObjectResult") { xml in

@@ -24,8 +24,8 @@ enum Dates {
 
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
-    /// Seconds since 1970 of an HTTP date: `Wed, 25 Nov 2026 04:00:00 GMT` (also with `-0000`, as Python's mail package writes it), or of an
-    /// ISO 8601 one; nil for what is neither.
+    /// Seconds since 1970 of an HTTP date: `Wed, 25 Nov 2026 04:00:00 GMT` (also with `-0000`, as Python's mail
+    /// package writes it), or of an ISO 8601 one; nil for what is neither.
     static func seconds(_ text: String) -> Int64? {
         let parts = text.split(separator: " ").map(String.init)
         if parts.count == 6, let month = months.firstIndex(of: parts[2]) {

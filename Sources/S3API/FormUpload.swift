@@ -9,7 +9,9 @@ internal import UV
 ///
 ///     begin ──boundary──▶ head ──fields──▶ value ──boundary──▶ head … ──name is "file"──▶ file ──boundary──▶ rest
 ///
-/// Invariants: 1. of the file no more is kept than could be the beginning of a boundary. 2. The fields take `Limits.s3FormFieldsBytesMax` at most.
+/// Invariants:
+///  1. Of the file no more is kept than could be the beginning of a boundary.
+///  2. The fields take `Limits.s3FormFieldsBytesMax` at most.
 ///
 /// Thread rule: the loop's thread.
 final class FormSink: BodySink {

@@ -161,7 +161,8 @@ enum StorageClasses {
 enum TieringDocument {
     static let root: StaticString = "ListBucketIntelligentTieringConfigurationsOutput"
 
-    /// Objects not read for the rule's days become cold. (S3 names archive tiers here; Hearth has one colder tier, and it needs no restore.)
+    /// Objects not read for 30 days become cold. (S3 names archive tiers here, after which a restore is needed; Hearth has one colder tier,
+    /// and needs none.)
     static func rule(_ item: XMLElement) throws(S3Fault) -> (rule: TieringRule, isEnabled: Bool) {
         guard item.name == "IntelligentTieringConfiguration", let id = item.text("Id"), !id.isEmpty, let status = item.text("Status"),
             status == "Enabled" || status == "Disabled", !item.all("Tiering").isEmpty

@@ -1,7 +1,8 @@
 internal import Foundation
 
-/// A bucket policy (Amazon S3 User Guide, "Bucket policies"; IAM User Guide, "Policy evaluation logic"): read strictly, so that nothing in it
-/// that Hearth does not understand can be taken for a permission.
+/// A bucket policy (Amazon S3 User Guide, "Bucket policies"; IAM User Guide, "Policy evaluation logic").
+///
+/// It is read strictly, so that nothing in it that Hearth does not understand can be taken for a permission.
 struct Policy: Sendable {
     enum Verdict: Sendable { case allowed, denied, silent }
 

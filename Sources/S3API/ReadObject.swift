@@ -30,9 +30,8 @@ extension S3Calls {
     private func partChecksum(_ get: GetRequest, _ request: S3Request) async throws(S3Fault) -> [HeaderField] {
         guard Self.wantsChecksum(request), let number = get.partNumber else { return [] }
         let found = try await wait { store.parts(of: get, after: number - 1, partsMax: 1, done: $0) }
-        guard let part = found.1.parts.first, part.number == number, let checksum = part.checksum, let whole = found.0.version.checksum else {
-            return []
-        }
+        guard let part = found.1.parts.first, part.number == number, let checksum = part.checksum, let whole = found.0.version.checksum
+        else { return [] }
         return [
             HeaderField(ChecksumFields.name(checksum.algorithm), S3Request.encodeBase64(checksum.value)),
             HeaderField("x-amz-checksum-type", whole.type.name),
@@ -187,7 +186,8 @@ extension S3Calls {
                             $0.element("PartNumber", part.number)
                             $0.element("Size", part.size)
                             // A whole-object checksum says nothing of the parts.
-                            if version.checksum?.type == .composite { ChecksumFields.write(part.checksum, parts: 0, to: $0, withType: false) }
+                            guard version.checksum?.type == .composite else { return }
+                            ChecksumFields.write(part.checksum, parts: 0, to: $0, withType: false)
                         }
                     }
                 }

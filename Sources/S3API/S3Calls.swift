@@ -152,7 +152,9 @@ struct S3Calls: Sendable {
             throw S3Fault(400, "BadRequest", "Invalid Access-Control-Request-Method: null")
         }
         let forbidden = S3Fault(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed.")
-        guard request.bucketText != nil, let bytes = stored(.cors, try request.bucket()), let cors = CORS(stored: bytes) else { throw forbidden }
+        guard request.bucketText != nil, let bytes = stored(.cors, try request.bucket()), let cors = CORS(stored: bytes) else {
+            throw forbidden
+        }
         let headers = (request.header("access-control-request-headers") ?? "").split(separator: ",").map { $0.filter { $0 != " " } }
         guard let fields = cors.preflight(origin: origin, method: method, headers: headers) else { throw forbidden }
         return S3Answer(200, fields)

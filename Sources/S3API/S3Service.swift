@@ -80,7 +80,9 @@ package final class S3Service: HTTPService {
             return try receiver(request, operation, s3, authorization)
         } catch {
             // A small body is read first, so that the connection lives on.
-            if let asked, !request.head.expectContinue, case .length(let length) = request.head.framing, length <= UInt64(Limits.s3DiscardBytesMax) {
+            if let asked, !request.head.expectContinue, case .length(let length) = request.head.framing,
+                length <= UInt64(Limits.s3DiscardBytesMax)
+            {
                 return BodyIntake(self, request.connection, asked, nil, DocumentSink(.options, sha256: nil, refusal: error))
             }
             answer(.failure(error), asked, on: request.connection, id: id)

@@ -12,7 +12,9 @@ extension S3Calls {
     }
 
     /// Judges everything that can be judged before the body; nothing of it changes the store.
-    func intake(_ operation: S3Operation, _ request: S3Request, payload: S3Authorization.Payload, length: Int64?) throws(S3Fault) -> Intake {
+    func intake(
+        _ operation: S3Operation, _ request: S3Request, payload: S3Authorization.Payload, length: Int64?
+    ) throws(S3Fault) -> Intake {
         let access = try self.access(request)
         let key = try request.key()
         try access.check(request, operation, key: key.description)
@@ -31,8 +33,9 @@ extension S3Calls {
         }
         let encryption = try Encryption.ofWrite(request, bucketDefault: stored(.encryption, access.bucket.name))
         let put = PutRequest(
-            bucket: access.bucket.name, key: key, metadata: try metadata(access, request, encryption: encryption), tags: try tags(request),
-            storageClass: try storageClass(request), lock: try lock(access, request), body: checks, conditions: Self.writeConditions(request))
+            bucket: access.bucket.name, key: key, metadata: try metadata(access, request, encryption: encryption),
+            tags: try tags(request), storageClass: try storageClass(request), lock: try lock(access, request), body: checks,
+            conditions: Self.writeConditions(request))
         return Intake(writer: store.put(put), trailer: trailer) { result in
             S3Answer(200, Self.fields(result, encryption: encryption, parts: 0))
         }

@@ -38,8 +38,8 @@ enum ObjectService {
             secrets[config.altAccessKey] = config.altSecretKey
         }
         return S3Service(
-            loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts), dayMilliseconds: Int64(config.daySeconds) * 1000,
-            seed: seed
+            loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts),
+            dayMilliseconds: Int64(config.daySeconds) * 1000, seed: seed
         ) { secrets[$0] }
     }
 }

@@ -6,7 +6,9 @@ import Testing
 @Suite struct ObjectWireTests {
     static let server = Result { try HearthProcess() }
 
-    private func s3(_ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "") throws -> WireResponse {
+    private func s3(
+        _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = ""
+    ) throws -> WireResponse {
         try Self.server.get().call(method, path, query: query, headers: headers, body: body, service: "s3")
     }
 

@@ -84,7 +84,8 @@ import Testing
         let days = "<Expiration><Days>3</Days></Expiration>"
         let rule = try #require(
             rules("<Rule><ID>a</ID><Status>Enabled</Status><Filter><And><Prefix>p/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan></And></Filter>\(days)</Rule>")?.first)
-        #expect(rule.id == "a" && rule.prefix == Array("p/".utf8) && rule.tags == [Field("k", "v")] && rule.sizeAbove == 5 && rule.expiration == .days(3))
+        #expect(rule.id == "a" && rule.prefix == Array("p/".utf8) && rule.tags == [Field("k", "v")])
+        #expect(rule.sizeAbove == 5 && rule.expiration == .days(3))
         for bad in [
             "", "<Rule><Status>enabled</Status>\(days)</Rule>", "<Rule><Status>Enabled</Status></Rule>", "<Rule><Status>Enabled</Status><Expiration><Days>0</Days></Expiration></Rule>",
             "<Rule><Status>Enabled</Status><Expiration><Date>2020-01-01T05:00:00Z</Date></Expiration></Rule>",
@@ -101,7 +102,9 @@ import Testing
             try? Policy(Array("{\"Version\":\"2012-10-17\",\"Statement\":[\(statement)]}".utf8), bucket: "b")
         }
         let ada = S3Account(id: "000000000001", name: "ada", accessKeyID: "k")
-        func verdict(_ policy: Policy?, _ action: String, _ resource: String, _ account: S3Account? = nil, _ context: [String: String] = [:]) -> Policy.Verdict? {
+        func verdict(
+            _ policy: Policy?, _ action: String, _ resource: String, _ account: S3Account? = nil, _ context: [String: String] = [:]
+        ) -> Policy.Verdict? {
             policy?.verdict(Policy.Question(action: action, resource: resource, account: account, context: context))
         }
         let read = policy(#"{"Effect":"Allow","Principal":"*","Action":"s3:Get*","Resource":"arn:aws:s3:::b/pub/*"}"#)

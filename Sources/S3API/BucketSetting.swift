@@ -157,7 +157,10 @@ enum Tags {
         for part in text.split(separator: "&") {
             let halves = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let rest = halves.count > 1 ? String(halves[1]) : ""
-            guard let key = S3Request.decodeForm(String(halves[0])), let value = S3Request.decodeForm(rest) else { throw .invalidArgument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.") }
+            guard let key = S3Request.decodeForm(String(halves[0])), let value = S3Request.decodeForm(rest) else {
+                throw .invalidArgument(
+                    "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+            }
             tags.append(Field(key, value))
         }
         try check(tags, max: objectMax)

@@ -12,26 +12,38 @@ let modules: [Module] = [
     Module("Archive", "zip packages, written and safely unpacked, over libarchive", ["Base", "CArchive"]),
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
+    Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
-    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "TOMLKit"]),
+    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
+    Module("DiskCache", "the cache's second level: what is worth keeping, in SQLite", ["Base", "Cache", "GRDB", "GRDBSQLite"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
     Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "Zstd", "GRDB", "GRDBSQLite"]),
+    Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
-    Module("Invoker", "an invocation from admission to answer", ["Base", "UV", "Archive", "Cache", "Catalog", "Pool", "Sandbox"]),
+    Module(
+        "Invoker", "an invocation from admission to answer",
+        ["Base", "UV", "Crypto", "Archive", "HTTP", "Cache", "Catalog", "Pool", "Sandbox"]),
+    Module(
+        "AsyncInvoke", "asynchronous events from their queue to workers, and what came of them to destinations",
+        ["Base", "UV", "HTTP", "Catalog", "EventQueue", "Sandbox", "Invoker"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
         [
-            "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "Net", "Sandbox", "Invoker",
+            "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
+            "AsyncInvoke",
         ]),
     Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),
-    Module("Admin", "metrics, health, logs, Hearth's own calls", ["Base", "UV", "Crypto", "HTTP", "Catalog", "Net", "Invoker"]),
+    Module(
+        "Admin", "metrics, health, logs, Hearth's own calls",
+        ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
+    Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
 ]
@@ -50,8 +62,8 @@ let settings: [SwiftSetting] = language + [
 
 /// The clients that run inside workers, carried in the executable.
 let clients = [
-    "python/hearth_worker.py", "python/hearth_imports.py", "python/hearth_zygote.py", "python/sitecustomize.py",
-    "node/worker.cjs",
+    "python/hearth_worker.py", "python/hearth_imports.py", "python/hearth_zygote.py", "python/hearth_base.py",
+    "python/sitecustomize.py", "node/worker.cjs",
 ]
 
 /// What a new function in Swift begins with, beside its own source.
@@ -66,6 +78,7 @@ let tests: [(String, [String])] = [
     ("Tidy", []),
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
+    ("RESP", ["Base", "RESP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("S3API", ["Base", "Objects", "S3API"]),
@@ -73,12 +86,17 @@ let tests: [(String, [String])] = [
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
     ("Objects", ["Base", "Crypto", "Objects"]),
+    ("EventQueue", ["Base", "EventQueue"]),
+    ("AsyncInvoke", ["AsyncInvoke", "Base", "EventQueue", "TestSupport"]),
     ("Pool", ["Base", "Pool"]),
-    ("Invoker", ["Base", "Invoker"]),
+    ("Invoker", ["AsyncInvoke", "Base", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),
     ("Cache", ["Base", "Cache"]),
+    ("DiskCache", ["Base", "Cache", "DiskCache"]),
+    ("Memo", ["TestSupport"]),
+    ("CacheAPI", ["Base", "RESP", "Cache", "CacheAPI"]),
     ("HearthFunction", ["HTTP", "HearthFunction", "TestSupport"]),
 ]
 
@@ -100,13 +118,24 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
+        .target(name: "CInit", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // Static: it starts in half a millisecond. (The linker driver is Swift's, the program is not.)
         .executableTarget(
-            name: "hearth-init", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])],
+            name: "hearth-init", dependencies: ["CInit"], cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])],
             linkerSettings: [.unsafeFlags(["-static-stdlib", "-Xclang-linker", "-static"])]),
+        // A shared object, which an interpreter loads: hearth can depend on a program of this package, but on no library of it.
+        .executableTarget(
+            name: "hearth-base", dependencies: ["CInit", "CSandbox"],
+            cSettings: [.unsafeFlags(["-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])],
+            linkerSettings: [
+                .unsafeFlags([
+                    "-static-stdlib", "-Xclang-linker", "-shared", "-Xclang-linker", "-nostartfiles", "-Xlinker", "--as-needed",
+                    "-Xlinker", "--exclude-libs=ALL",
+                ])
+            ]),
         .executableTarget(
             name: "hearth",
-            dependencies: modules.map(\.name).filter { $0 != "HearthFunction" }.map { .init(stringLiteral: $0) } + ["hearth-init"]
+            dependencies: modules.map(\.name).filter { $0 != "HearthFunction" }.map { .init(stringLiteral: $0) } + ["hearth-init", "hearth-base"]
                 + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
             // Measured: calls into Swift's libraries without a table between save 1.2 µs an invocation, and 4 MiB of memory.
             // Links to the library and to how it is built: hearth init gives each function in Swift a copy.
@@ -118,7 +147,7 @@ let package = Package(
         .executableTarget(
             name: "dev",
             dependencies: [
-                "CEpoll", "Base", "Crypto", "Objects", .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                "Base", "Cache", "CEpoll", "Crypto", "Objects", .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),

@@ -1,3 +1,4 @@
+package import AsyncInvoke
 internal import Base
 package import Catalog
 internal import Crypto
@@ -14,6 +15,7 @@ internal import UV
 package final class AdminService: HTTPService {
     private let invoker: Invoker
     private let catalog: Catalog
+    let events: EventDispatcher
     private let tokenKey: [UInt8]
     private let queue = DispatchQueue(label: "hearth.admin")
     /// The functions of the start that could not be deployed; nil: they are being deployed.
@@ -21,8 +23,9 @@ package final class AdminService: HTTPService {
     private var promoting: Set<String> = []
 
     /// - Parameter secret: signs the addresses of packages.
-    package init(invoker: Invoker, catalog: Catalog, secret: String) {
+    package init(invoker: Invoker, catalog: Catalog, events: EventDispatcher, secret: String) {
         self.invoker = invoker
+        self.events = events
         self.catalog = catalog
         tokenKey = Array(secret.utf8)
     }
@@ -69,6 +72,8 @@ package final class AdminService: HTTPService {
             promote(parts[1], MoveOrder(request.body), connection)
         case (.post, "functions", 3) where parts[2] == "rollback":
             rollBack(parts[1], MoveOrder(request.body), connection)
+        case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
+        case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)
         }
     }
@@ -93,7 +98,7 @@ package final class AdminService: HTTPService {
     }
 
     private func metrics(_ connection: HTTPConnection) {
-        let exposition = Exposition(invoker)
+        let exposition = Exposition(invoker, events.counters)
         let box = LoopBound(connection, on: invoker.loop)
         queue.async { [remote = invoker.loop.remote] in
             let body = ByteBuffer(capacity: 64 * 1024)

@@ -1,4 +1,6 @@
+internal import AsyncInvoke
 internal import Base
+internal import Cache
 internal import Invoker
 
 /// All metrics in Prometheus' text format 0.0.4.
@@ -8,7 +10,19 @@ struct Exposition: @unchecked Sendable {
     /// Copies that nobody else has.
     private let versions: [(metrics: VersionMetrics, gauges: PoolGauges)]
 
-    init(_ invoker: Invoker) { versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) } }
+    private let routes: [(function: String, path: String, values: [UInt64])]
+    private let namespaces: [(name: String, counters: CacheCounters)]
+    private let events: EventCounters
+    private let secondLevel: SecondLevelCounters?
+
+    init(_ invoker: Invoker, _ events: EventCounters) {
+        self.events = events
+        versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
+        routes = invoker.memo.routes.map { counts in (counts.function, counts.path, RouteMetricRow.table.map { $0.read(counts) }) }
+        let cache = invoker.memo.cache
+        namespaces = cache.namespaces.map { (cache.settings(of: $0).name, cache.counters(of: $0)) }
+        secondLevel = cache.secondLevel?.counters
+    }
 
     /// Upper bounds in seconds: OpenTelemetry's for FaaS durations, with finer ones below for starts by fork.
     private static let bounds: [(text: String, span: Span)] = [
@@ -35,15 +49,57 @@ struct Exposition: @unchecked Sendable {
                 }
             }
         }
+        writeCache(to: out)
+        writeSecondLevel(to: out)
+        writeRoutes(to: out)
+        writeEvents(to: out)
+    }
+
+    private func writeEvents(to out: ByteBuffer) {
+        for row in EventMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            for sample in row.read(events) {
+                switch sample {
+                case .number(let labels, let value): out.append("\(row.name)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.text(value))\n")
+                case .histogram(let labels, let histogram): write(histogram, row.name, labels, to: out)
+                }
+            }
+        }
+    }
+
+    private func writeCache(to out: ByteBuffer) {
+        for row in CacheMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            for namespace in namespaces {
+                out.append("\(row.name){namespace=\"\(namespace.name)\"} \(Self.text(row.read(namespace.counters)))\n")
+            }
+        }
+    }
+
+    private func writeSecondLevel(to out: ByteBuffer) {
+        for row in SecondLevelMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            if let secondLevel { out.append("\(row.name) \(Self.text(row.read(secondLevel)))\n") }
+        }
+    }
+
+    private func writeRoutes(to out: ByteBuffer) {
+        for (index, row) in RouteMetricRow.table.enumerated() {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) counter\n")
+            // A path's pattern holds nothing that a label would have to escape.
+            for route in routes { out.append("\(row.name){function=\"\(route.function)\",route=\"\(route.path)\"} \(route.values[index])\n") }
+        }
     }
 
     private func write(_ histogram: Histogram, _ name: String, _ labels: String, to out: ByteBuffer) {
+        let separator = labels.isEmpty ? "" : ","
         for bound in Self.bounds {
-            out.append("\(name)_bucket{\(labels),le=\"\(bound.text)\"} \(histogram.countAtMost(bound.span))\n")
+            out.append("\(name)_bucket{\(labels)\(separator)le=\"\(bound.text)\"} \(histogram.countAtMost(bound.span))\n")
         }
-        out.append("\(name)_bucket{\(labels),le=\"+Inf\"} \(histogram.count)\n")
-        out.append("\(name)_sum{\(labels)} \(histogram.sum.seconds)\n")
-        out.append("\(name)_count{\(labels)} \(histogram.count)\n")
+        out.append("\(name)_bucket{\(labels)\(separator)le=\"+Inf\"} \(histogram.count)\n")
+        let braces = labels.isEmpty ? "" : "{\(labels)}"
+        out.append("\(name)_sum\(braces) \(histogram.sum.seconds)\n")
+        out.append("\(name)_count\(braces) \(histogram.count)\n")
     }
 
     private static func text(_ value: Double) -> String {

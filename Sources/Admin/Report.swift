@@ -99,6 +99,7 @@ indirect enum Report {
                             ("init", times(metrics.initTimes)), ("queue", times(metrics.queueWait)),
                             ("run", times(metrics.duration)), ("workers", workers(gauges)),
                             ("waiting", .number(Double(gauges.waiting))),
+                            ("memoized", .number(Double(metrics.memoized))),
                             ("memory_kib", .number(Double(pool?.peakKiB ?? 0))),
                         ])
                     })
@@ -142,6 +143,7 @@ indirect enum Report {
             ("starts_by", .text(pool?.startsBy ?? "not started yet")),
             ("cold_starts", pool.map { coldStarts($0.metrics) } ?? .list([])),
             ("cold_phases", .object(phases ?? [])),
+            ("memoize", invoker.memo.rule(of: front.version).map { .object(MemoReport.members($0)) } ?? .null),
         ])
     }
 

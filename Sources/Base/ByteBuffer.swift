@@ -74,6 +74,13 @@ package final class ByteBuffer {
         }
     }
 
+    /// Takes back what was appended beyond `count` bytes.
+    @inlinable
+    package func truncate(to count: Int) {
+        assert(count <= end - start)
+        end = start + count
+    }
+
     @inlinable
     package func append(_ bytes: UnsafeRawBufferPointer) {
         guard let from = bytes.baseAddress, bytes.count > 0 else { return }

@@ -24,13 +24,16 @@ package enum Limits {
     /// The longest pause inside a body.
     package static let bodyIdleTimeout = Span.seconds(30)
     package static let keepAliveTimeout = Span.seconds(75)
-    /// How long a stopping server waits for answers that are under way on the API listener.
-    package static let drainTimeout = Span.seconds(10)
+    /// How long a stopping server waits, when all invocations have ended, for what is still under way on the API listener.
+    package static let drainTimeout = Span.seconds(5)
     package static let writeTimeout = Span.seconds(60)
 
     // cache
     /// What the shared cache may take, unless configured.
     package static let cacheMemoryBytes = 128 << 20
+    /// What its second level may take on disk, unless configured, and the least that makes sense.
+    package static let cacheDiskBytes = 1 << 30
+    package static let cacheDiskBytesMin = 16 << 20
 
     // objects
     /// A row of an object's body.

@@ -82,11 +82,29 @@ static size_t map_line(char *line, unsigned outside) {
 }
 
 /// Root of the new user namespace is who called, and nobody else is anybody (user_namespaces(7)).
-static int map_user(const struct start *start) {
+static int map_user(uid_t user, gid_t group) {
     char line[32];
     if (put("/proc/self/setgroups", "deny", 4) < 0 && errno != ENOENT) return -1;
-    if (put("/proc/self/uid_map", line, map_line(line, start->user)) < 0) return -1;
-    return put("/proc/self/gid_map", line, map_line(line, start->group));
+    if (put("/proc/self/uid_map", line, map_line(line, user)) < 0) return -1;
+    return put("/proc/self/gid_map", line, map_line(line, group));
+}
+
+int hearth_become_child(const struct hearth_spawn *what, uid_t user, gid_t group, struct hearth_spawned *result) {
+    if (setpgid(0, 0) < 0) return fail(result, "make a process group");
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return fail(result, "tie to the server's life");
+    // The thread that started it is a batch thread.
+    struct sched_param parameter = {0};
+    sched_setscheduler(0, SCHED_OTHER, &parameter);
+    if (what->namespaces & CLONE_NEWUSER && map_user(user, group) < 0) return fail(result, "map the user");
+    prefer_as_victim();
+    if (what->directory && chdir(what->directory) < 0) return fail(result, "enter the code directory");
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    // Before the limit: a server with a thousand functions has more descriptors open than a worker may have.
+    if (place_descriptors(what) < 0) return fail(result, "place descriptors");
+    struct rlimit files = {what->open_files_max, what->open_files_max};
+    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) return fail(result, "limit open files");
+    return 0;
 }
 
 static int child(void *argument) {
@@ -96,19 +114,9 @@ static int child(void *argument) {
 
     // Handlers of the server must not run here: default for all, then unblock.
     for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
-    if (setpgid(0, 0) < 0) { fail(result, "make a process group"); _exit(127); }
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) { fail(result, "tie to the server's life"); _exit(127); }
+    if (hearth_become_child(what, start->user, start->group, result) < 0) _exit(127);
     // (Seen from a new pid namespace the parent has no number; the program then looks at its socket.)
     if (!(what->namespaces & CLONE_NEWPID) && getppid() != start->parent) _exit(127);
-    if (what->namespaces & CLONE_NEWUSER && map_user(start) < 0) { fail(result, "map the user"); _exit(127); }
-    prefer_as_victim();
-    if (what->directory && chdir(what->directory) < 0) { fail(result, "enter the code directory"); _exit(127); }
-    struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    // Before the limit: a server with a thousand functions has more descriptors open than a worker may have.
-    if (place_descriptors(what) < 0) { fail(result, "place descriptors"); _exit(127); }
-    struct rlimit files = {what->open_files_max, what->open_files_max};
-    if (what->open_files_max && setrlimit(RLIMIT_NOFILE, &files) < 0) { fail(result, "limit open files"); _exit(127); }
     sigset_t empty;
     sigemptyset(&empty);
     sigprocmask(SIG_SETMASK, &empty, NULL);

@@ -2,7 +2,7 @@
 ///
 /// Serves as the key's hash (seeded by a secret, so that strangers cannot aim at one bucket) and as the checksum of values.
 /// Not cryptographic: equal hashes are never taken for equal keys.
-enum ByteHash {
+package enum ByteHash {
     private static let k0: UInt64 = 0x9E37_79B9_7F4A_7C15
     private static let k1: UInt64 = 0xD1B5_4A32_D192_ED03
     private static let k2: UInt64 = 0x8CB9_2BA7_2F3D_8DD7
@@ -24,7 +24,7 @@ enum ByteHash {
         bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }
 
-    static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
+    package static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
         let count = bytes.count
         guard let base = bytes.baseAddress, count > 0 else { return fold(seed ^ k1, k2) }
         var state = seed ^ k0

@@ -59,6 +59,9 @@ package struct Hit {
 
     package func age(at now: Moment) -> Span { .milliseconds(now.tick > storedAt ? now.tick - storedAt : 0) }
 
+    /// How long ago its freshness ended.
+    package func staleness(at now: Moment) -> Span { .milliseconds(now.tick > freshUntil ? now.tick - freshUntil : 0) }
+
     /// How long it stays fresh; nil is forever.
     package func freshness(at now: Moment) -> Span? {
         freshUntil == .max ? nil : .milliseconds(freshUntil > now.tick ? freshUntil - now.tick : 0)

@@ -3,8 +3,8 @@
 ///
 /// A change within one 8-byte word changes the sums for certain, another change nearly so: two equal changes to the uppermost bits of two
 /// words of one lane can cancel out. Twice as fast as `ByteHash`: 19 against 40 ns for 1 KiB.
-enum Checksum {
-    static func of(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
+package enum Checksum {
+    package static func of(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
         guard bytes.count >= 256, let base = bytes.baseAddress else { return ByteHash.hash(bytes, seed: seed) }
         let end = bytes.count - 64
         var sum = SIMD8<UInt64>(repeating: seed)

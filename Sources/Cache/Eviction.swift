@@ -67,9 +67,7 @@ struct Eviction: ~Copyable {
     /// Puts an entry into the queue of its class, behind all others.
     mutating func enqueue(_ index: UInt32) {
         let record = arena[index]
-        let exponent = Self.exponent(
-            frequency: max(1, record.pointee.frequency), weight: record.pointee.weight, size: max(1, record.pointee.charge))
-        let rank = min(max(exponent - Self.leastExponent, 0), Self.classes - 1)
+        let rank = Self.rank(frequency: record.pointee.frequency, weight: record.pointee.weight, size: record.pointee.charge)
         record.pointee.stamp = level &+ 1 << UInt64(rank)
         let space = Int(record.pointee.namespace)
         let list = space * Self.classes + rank
@@ -100,6 +98,11 @@ struct Eviction: ~Copyable {
         }
         front.pointee.used |= bit
         heads[list] = stamp
+    }
+
+    /// The number of a class: of its exponent, from 0 on.
+    static func rank(frequency: UInt8, weight: Float, size: Int) -> Int {
+        min(max(exponent(frequency: max(1, frequency), weight: weight, size: max(1, size)) - leastExponent, 0), classes - 1)
     }
 
     /// round(log2(frequency · weight / size)), from the bits of the quotient: no logarithm.

@@ -112,6 +112,7 @@ extension Cache {
         var bytes = [Int](repeating: 0, count: spaceCount)
         var entries = bytes
         var condemned = bytes
+        var expiring = bytes
         var carried: [TagID: Int] = [:]
         for index in 0..<arena.capacity where arena[index].pointee.isLive {
             let record = arena[index].pointee
@@ -127,6 +128,7 @@ extension Cache {
             precondition(record.checked <= purges.sequence && record.freshUntil <= record.expiresAt, "the times of record \(index)")
             bytes[space] += record.charge
             entries[space] += 1
+            if record.expiresAt != .max { expiring[space] += 1 }
             if purges.isPurgedWhole(NamespaceID(space), since: record.checked) { condemned[space] += 1 }
             for tag in block.tags { carried[tag, default: 0] += 1 }
         }
@@ -135,6 +137,7 @@ extension Cache {
             precondition(spaces[space].counters.bytes == bytes[space], "2: the bytes of namespace \(space)")
             precondition(spaces[space].counters.entries == entries[space], "1: the entries of namespace \(space)")
             precondition(spaces[space].condemned == condemned[space], "the condemned entries of namespace \(space)")
+            precondition(spaces[space].counters.expiring == expiring[space], "1: the expiring entries of namespace \(space)")
             let running = flights.slots.filter { $0.isInFlight && $0.namespace == NamespaceID(space) }.count
             precondition(spaces[space].flights == running, "the fills of namespace \(space)")
         }

@@ -95,7 +95,8 @@ extension Cache {
         let purged = verdict(id)
         guard purged.hard == 0 else { return refuse(.purged, flight.namespace, dropping: nil) }
         let old = current(key, flight.hash, flight.namespace, at: tick)
-        let lives = lives(flight.policy, flight.namespace, at: tick, replacing: old)
+        // what comes from below has had its lifetime changed already, and must not live longer than that
+        let lives = lives(flight.policy, flight.namespace, at: tick, replacing: old, jitter: !flags.contains(.fromSecondLevel))
         let charge = Self.entryCharge(Block.charge(key: key.count, value: flight.block.value.count, tags: flight.tags.count))
         if !flight.isStorable { return refuse(.tooLarge, flight.namespace, dropping: old) }
         if let refusal = admit(charge, growth: charge - flight.ownCharge, flight.namespace, replacing: old) {
@@ -212,7 +213,9 @@ extension Cache {
 
     /// What the second level holds of a key is outdated.
     func purgeBelow(_ key: UnsafeRawBufferPointer, _ namespace: NamespaceID, soft: Bool) {
-        guard spaces[namespace.index].settings.spillWeightMin != nil, let secondLevel else { return }
+        guard spaces[namespace.index].settings.spillWeightMin != nil, let secondLevel, secondLevel.mayHold(key, in: namespace) else {
+            return
+        }
         secondLevel.purge(.key(Array(key), namespace), soft: soft)
     }
 

@@ -5,7 +5,7 @@ package struct NamespaceID: Hashable, Sendable {
     package let rawValue: UInt16
 
     init(_ index: Int) { rawValue = UInt16(index) }
-    init(rawValue: UInt16) { self.rawValue = rawValue }
+    package init(rawValue: UInt16) { self.rawValue = rawValue }
 
     var index: Int { Int(rawValue) }
 }
@@ -56,6 +56,10 @@ package struct CacheCounters: Equatable, Sendable {
     package var bytes = 0
     /// Entries that a lookup could find.
     package var entries = 0
+    /// Entries in memory that have an end.
+    package var expiring = 0
+
+    package init() {}
 }
 
 /// A namespace as the store keeps it.

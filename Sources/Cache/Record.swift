@@ -30,7 +30,7 @@ struct Record {
     /// Readable as fresh before this tick.
     var freshUntil: Tick = 0
     /// Removed at this tick; `.max` is never.
-    var expiresAt: Tick = 0
+    var expiresAt: Tick = .max
     /// It survived every purge up to this one.
     var checked: UInt64 = 0
     /// What a miss costs, in milliseconds of work.

@@ -19,6 +19,7 @@ extension Cache {
         table.remove(record.pointee.hash, index)
         if eviction.contains(index) { eviction.remove(index) }
         if wheel.contains(index) { wheel.remove(index) }
+        if record.pointee.expiresAt != .max { spaces[namespace.index].counters.expiring -= 1 }
         account(index, -record.pointee.charge)
         spaces[namespace.index].counters.entries -= 1
         if purges.isPurgedWhole(namespace, since: record.pointee.checked) { spaces[namespace.index].condemned -= 1 }

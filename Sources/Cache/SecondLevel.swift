@@ -36,18 +36,44 @@ package enum SecondLevelPurge: Sendable {
     case namespace(NamespaceID)
 }
 
+/// What has happened in a second level since the start, and what it holds.
+package struct SecondLevelCounters: Equatable, Sendable {
+    package var hits: UInt64 = 0
+    package var misses: UInt64 = 0
+    package var stored: UInt64 = 0
+    /// Not stored: it could not take them.
+    package var lost: UInt64 = 0
+    package var evicted: UInt64 = 0
+    package var expired: UInt64 = 0
+    package var purged: UInt64 = 0
+    package var corrupt: UInt64 = 0
+    package var entries = 0
+    /// The sum of the entries, and what they take on disk.
+    package var bytes = 0
+    package var fileBytes = 0
+    /// It does not take anything at the moment.
+    package var isPaused = false
+
+    package init() {}
+}
+
 /// A slower, larger store below the cache.
 ///
 /// Rules for who implements it: calls come from the loop's thread and return at once; answers come on the loop's thread. What is asked
 /// after a purge must not find what was stored before it, so calls take effect in their order. It may lose anything at any time,
 /// and must never invent: a value whose checksum is wrong is not found.
 package protocol SecondLevel: AnyObject {
+    /// False: it surely has nothing of this key. Cheap, and right for what was put or purged up to now.
+    func mayHold(_ key: UnsafeRawBufferPointer, in namespace: NamespaceID) -> Bool
     /// The values of these keys in the same order, nil where there is none.
     func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void)
     /// Stores a batch; `done` says whether it is on disk. Write-behind passes nil.
     func put(_ records: [SecondLevelRecord], done: ((Bool) -> Void)?)
-    /// Hard: removed. Soft: what it means is stale from now on.
+    /// Hard: removed. Soft: what it means is stale from now on, or removed.
     func purge(_ purge: SecondLevelPurge, soft: Bool)
+    /// Calls `done` when all that has been put and purged up to now is on disk; false: some of it is not.
+    func saved(_ done: @escaping (Bool) -> Void)
+    var counters: SecondLevelCounters { get }
 }
 
 /// Entries that wait to be offered to the second level, oldest first; bounded, and the oldest goes when it is full.

@@ -225,9 +225,12 @@ extension Cache {
         if wheel.contains(index) {
             if record.pointee.expiresAt == lives.expiresAt { return }
             wheel.remove(index)
+            spaces[Int(record.pointee.namespace)].counters.expiring -= 1
         }
         record.pointee.expiresAt = lives.expiresAt
-        if lives.expiresAt != .max { wheel.add(index) }
+        guard lives.expiresAt != .max else { return }
+        wheel.add(index)
+        spaces[Int(record.pointee.namespace)].counters.expiring += 1
     }
 
     private func offerToSecondLevel(_ index: UInt32) {

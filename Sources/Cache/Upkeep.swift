@@ -87,6 +87,17 @@ extension Cache {
         self.limitBytes = limitBytes
     }
 
+    /// Evicts, at most `budget` entries, until a namespace is below its ceiling; without it a lower one is met by the next stores.
+    package func meetCeiling(of namespace: NamespaceID, budget: Int) {
+        let own = namespace.index
+        var left = budget
+        while left > 0, spaces[own].settings.evicts, spaces[own].counters.bytes > spaces[own].settings.ceilingBytes,
+            evictOne(where: { $0 == own })
+        {
+            left -= 1
+        }
+    }
+
     // MARK: Walking
 
     /// Visits entries of a namespace from `cursor` on, about `count` of them, and returns where to go on; 0 is the end. An entry that is
@@ -131,6 +142,26 @@ extension Cache {
     }
 
     package var spillsWaiting: Int { spills.count }
+
+    /// Takes an entry of the second level that nobody has asked for (a warm start). False: there is one, it is being filled, or it does not
+    /// fit without evicting another. The caller has held it to all purges.
+    @discardableResult
+    package func takeUp(_ key: UnsafeRawBufferPointer, _ found: SecondLevelValue, in namespace: NamespaceID, at now: Moment) -> Bool {
+        let tick = now.tick
+        let hash = hash(key, namespace)
+        let charge = Self.entryCharge(Block.charge(key: key.count, value: found.value.count, tags: found.tags.count))
+        guard current(key, hash, namespace, at: tick) == nil, flights.find(hash, namespace, key) == nil,
+            usedBytes + charge <= limitBytes,
+            spaces[namespace.index].counters.bytes + charge <= spaces[namespace.index].settings.ceilingBytes,
+            let lives = lives(found.policy, namespace, at: tick, jitter: false),
+            admit(charge, growth: charge, namespace, replacing: nil) == nil
+        else { return false }
+        let block = Block(key: key, valueCount: found.value.count, tagCount: found.tags.count, in: heap)
+        found.value.withUnsafeBytes { if $0.count > 0 { block.value.copyMemory(from: $0) } }
+        for (at, tag) in found.tags.enumerated() { block.tags[at] = tag.withUnsafeBytes { purges.tags.intern($0) } }
+        place(install(block, hash, namespace, replacing: nil), lives, found.policy, flags: .fromSecondLevel, at: tick)
+        return true
+    }
 
     /// An entry as it would be written to the second level, for a write that waits until it is on disk; nil when it has gone.
     package func secondLevelRecord(_ id: EntryID, at now: Moment) -> SecondLevelRecord? {

@@ -248,6 +248,25 @@ package final class Catalog: Sendable {
         } then: { _, _ in
         }
     }
+
+    // MARK: Asynchronous invocation
+
+    /// Sets or (nil) removes how asynchronous invocations of this version, alias or `$LATEST` are treated. Throws `eventInvokeNotFound`
+    /// when there is nothing to remove.
+    package func setEventInvoke(_ settings: EventInvokeSettings?, of name: String, qualifier: String) throws(CatalogError) {
+        try change(name) { db in
+            let id: Int64 = try Self.function(db, name)["id"]
+            guard let settings else {
+                try db.execute(sql: "DELETE FROM event_invoke WHERE function = ? AND qualifier = ?", arguments: [id, qualifier])
+                guard db.changesCount == 1 else { throw CatalogError.eventInvokeNotFound(function: name, qualifier: qualifier) }
+                return
+            }
+            try db.execute(
+                sql: "INSERT OR REPLACE INTO event_invoke (function, qualifier, settings) VALUES (?, ?, ?)",
+                arguments: [id, qualifier, String(decoding: try JSONEncoder().encode(settings), as: UTF8.self)])
+        } then: { _, _ in
+        }
+    }
 }
 
 extension Catalog {
@@ -407,6 +426,12 @@ extension Catalog {
         }
         var provisioned: [Int64: [String: Int]] = [:]
         for row in try rows("provisioned") { provisioned[row["function"], default: [:]][row["qualifier"]] = row["requested"] }
+        var eventInvoke: [Int64: [String: EventInvokeSettings]] = [:]
+        for row in try rows("event_invoke") {
+            let text: String = row["settings"]
+            eventInvoke[row["function"], default: [:]][row["qualifier"]] = try JSONDecoder().decode(
+                EventInvokeSettings.self, from: Data(text.utf8))
+        }
         let functions =
             try name.map { try Row.fetchAll(db, sql: "SELECT * FROM functions WHERE name = ?", arguments: [$0]) }
             ?? Row.fetchAll(db, sql: "SELECT * FROM functions")
@@ -418,7 +443,8 @@ extension Catalog {
             return FunctionEntry(
                 name: row["name"], latest: entry, latestRevisionID: row["latest_revision"],
                 versions: Dictionary(numbered) { first, _ in first }, aliases: aliases[id] ?? [:],
-                reserved: row["reserved"], provisioned: provisioned[id] ?? [:], createdMilliseconds: row["created"])
+                reserved: row["reserved"], provisioned: provisioned[id] ?? [:], createdMilliseconds: row["created"],
+                eventInvoke: eventInvoke[id] ?? [:])
         }
     }
 }

@@ -6,6 +6,7 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
     case aliasNotFound(function: String, alias: String)
     case aliasExists(function: String, alias: String)
     case provisionedNotFound
+    case eventInvokeNotFound(function: String, qualifier: String)
     case revisionMismatch
     case codeShaMismatch(given: String, current: String)
     /// The version is the target of an alias.
@@ -23,6 +24,7 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
         case .aliasNotFound(let function, let alias): "function \(function) has no alias \(alias)"
         case .aliasExists(let function, let alias): "function \(function) already has an alias \(alias)"
         case .provisionedNotFound: "no provisioned concurrency is configured for it"
+        case .eventInvokeNotFound(let function, let qualifier): "\(function):\(qualifier) has no event-invoke configuration"
         case .revisionMismatch:
             "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
         case .codeShaMismatch(let given, let current):

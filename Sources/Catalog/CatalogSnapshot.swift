@@ -38,6 +38,21 @@ package struct AliasEntry: Equatable, Sendable {
     package let previous: Int?
 }
 
+/// How asynchronous invocations of a function, or of one of its versions or aliases, are tried again and where their outcomes go.
+package struct EventInvokeSettings: Codable, Equatable, Sendable {
+    /// 0…2; nil: Lambda's default, 2.
+    package var retries: Int?
+    /// Seconds, 60…21,600; nil: 21,600.
+    package var ageMax: Int?
+    /// ARN of a function, a bucket or a log group.
+    package var onSuccess: String?
+    package var onFailure: String?
+    /// Milliseconds since 1970.
+    package var modified: Int64 = 0
+
+    package init() {}
+}
+
 /// What a qualifier stands for.
 package struct Resolution: Sendable {
     package let version: VersionEntry
@@ -58,12 +73,15 @@ package final class FunctionEntry: Sendable {
     /// Requested provisioned concurrency by qualifier.
     package let provisioned: [String: Int]
     package let createdMilliseconds: Int64
+    /// By qualifier, `$LATEST` included.
+    package let eventInvoke: [String: EventInvokeSettings]
     /// What the front listener serves: the alias `live` if there is one, else `$LATEST`.
     package let front: Resolution
 
     init(
         name: String, latest: VersionEntry, latestRevisionID: String, versions: [Int: VersionEntry],
-        aliases: [String: AliasEntry], reserved: Int?, provisioned: [String: Int], createdMilliseconds: Int64
+        aliases: [String: AliasEntry], reserved: Int?, provisioned: [String: Int], createdMilliseconds: Int64,
+        eventInvoke: [String: EventInvokeSettings] = [:]
     ) {
         self.name = name
         nameBytes = Array(name.utf8)
@@ -74,6 +92,7 @@ package final class FunctionEntry: Sendable {
         self.reserved = reserved
         self.provisioned = provisioned
         self.createdMilliseconds = createdMilliseconds
+        self.eventInvoke = eventInvoke
         front =
             Self.resolve(Self.liveAlias, latest, versions, aliases)
             ?? Resolution(version: latest, executedVersion: "$LATEST", qualifier: nil)

@@ -17,6 +17,66 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     package var concurrency = Concurrency()
     /// Lambda's SnapStart for published versions: the client is forked where it is known to bear that.
     package var snapStart: Bool?
+    /// ARN of what gets the events of failed asynchronous invocations (DeadLetterConfig).
+    package var deadLetter: String?
+    /// `[memoize]` of function.toml; nil: every invocation runs.
+    package var memoize: Memoize?
+    /// `[[route]]` of function.toml, in their order; nil: none.
+    package var routes: [Route]?
+
+    /// How the responses to some of a function URL's requests are cached, in the manner of API Gateway.
+    package struct Route: Codable, Equatable, Sendable {
+        package var path: String
+        package var methods: [String]
+        /// Seconds, 0 to 3600; 0: not cached.
+        package var ttl: Int
+        /// What of a request makes two of them equal: path, path.NAME, query, query.NAME, header.NAME.
+        package var key: [String]
+        /// `caller`: what is answered to one is not answered to another; `none`: to all.
+        package var identity: String
+        /// What becomes of `Cache-Control: max-age=0` from somebody who has not signed: fail, ignore_with_warning, ignore.
+        package var unauthorized: String
+
+        package init(path: String, methods: [String], ttl: Int, key: [String], identity: String, unauthorized: String) {
+            self.path = path
+            self.methods = methods
+            self.ttl = ttl
+            self.key = key
+            self.identity = identity
+            self.unauthorized = unauthorized
+        }
+    }
+
+    /// How results are kept to answer equal invocations.
+    package struct Memoize: Codable, Equatable, Sendable {
+        /// Seconds; 0: only what the function's own answer says.
+        package var ttl: Int
+        /// What of the event makes two invocations equal: `raw`, `jcs` or `jmespath:EXPRESSION`.
+        package var key = "raw"
+        /// What of the caller does: `none`, `caller` or the name of a request header.
+        package var identity = "caller"
+        /// Seconds for which the handler's own errors are kept; nil: they are not.
+        package var errors: Int?
+        /// Seconds after `ttl` in which the old result is served while one invocation makes the new one.
+        package var staleWhileRevalidate: Int?
+        /// A larger result is not kept.
+        package var maxBytes: Int?
+        /// Share of the answers from store that are run again to compare.
+        package var audit: Double?
+
+        package init(ttl: Int) { self.ttl = ttl }
+
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            ttl = try values.decode(Int.self, forKey: .ttl)
+            key = try values.decodeIfPresent(String.self, forKey: .key) ?? "raw"
+            identity = try values.decodeIfPresent(String.self, forKey: .identity) ?? "caller"
+            errors = try values.decodeIfPresent(Int.self, forKey: .errors)
+            staleWhileRevalidate = try values.decodeIfPresent(Int.self, forKey: .staleWhileRevalidate)
+            maxBytes = try values.decodeIfPresent(Int.self, forKey: .maxBytes)
+            audit = try values.decodeIfPresent(Double.self, forKey: .audit)
+        }
+    }
 
     /// What Lambda has no field for.
     package struct Concurrency: Codable, Equatable, Sendable {

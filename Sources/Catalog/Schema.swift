@@ -6,6 +6,7 @@ internal import GRDB
 ///         ▲  ▲                  ▲
 ///         │  └── provisioned    │ number
 ///         └───── aliases ───────┘
+///         └── event_invoke
 ///
 /// Invariants:
 ///  1. A row of `versions` never changes but for getting its number, once. A change of code or settings is a new row.
@@ -56,6 +57,17 @@ enum Schema {
                         function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
                         qualifier TEXT NOT NULL,
                         requested INTEGER NOT NULL,
+                        PRIMARY KEY (function, qualifier)
+                    );
+                    """)
+        }
+        migrator.registerMigration("2: asynchronous invocation") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE event_invoke (
+                        function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+                        qualifier TEXT NOT NULL,
+                        settings TEXT NOT NULL,
                         PRIMARY KEY (function, qualifier)
                     );
                     """)

@@ -15,6 +15,10 @@ package struct ConfigKey: Sendable {
     package enum Value: Sendable {
         case text(default: String?)
         case number(ClosedRange<Int>, default: Int?)
+        /// From 0 to 1.
+        case share(default: Double)
+        /// An array of texts; an empty one says nothing.
+        case list(default: [String])
         /// `[table]` of texts with names of the user's choice.
         case texts
     }
@@ -37,9 +41,16 @@ package struct ConfigKey: Sendable {
 struct ConfigFile {
     private let name: String
     private let lines: [Substring]
+    /// Lines before the first of `lines`, of a table in an array.
+    private var linesBefore = 0
+    /// The array that this is a table of.
+    private var prefix = ""
     private var texts: [String: String] = [:]
     private var numbers: [String: Int] = [:]
+    private var shares: [String: Double] = [:]
+    private var lists: [String: [String]] = [:]
     private var tables: [String: [String: String]] = [:]
+    private var elements: [String: [ConfigFile]] = [:]
 
     init(_ text: String, name: String, keys: [ConfigKey]) throws(ConfigError) {
         self.name = name
@@ -53,8 +64,38 @@ struct ConfigFile {
         try read(table, prefix: "", keys: keys)
     }
 
+    private init(lines: [Substring], name: String) {
+        self.lines = lines
+        self.name = name
+    }
+
+    /// The table number `index` of the array `path`: `[[path]]`.
+    private init(_ table: TOMLTable, _ index: Int, of path: String, in file: ConfigFile, keys: [ConfigKey]) throws(ConfigError) {
+        name = file.name
+        prefix = path
+        var seen = -1
+        let start = file.lines.firstIndex { line in
+            let bare = line.filter { $0 != " " && $0 != "\t" }
+            if bare.hasPrefix("[[\(path)]]") { seen += 1 }
+            return seen == index
+        }
+        linesBefore = start ?? 0
+        let own = file.lines.dropFirst(linesBefore)
+        let end = own.dropFirst().firstIndex { $0.drop { $0 == " " || $0 == "\t" }.hasPrefix("[") } ?? own.endIndex
+        lines = Array(own[..<end])
+        try read(table, prefix: path, keys: keys)
+    }
+
     func text(_ path: String) -> String? { texts[path] }
     func number(_ path: String) -> Int? { numbers[path] }
+    func share(_ path: String) -> Double? { shares[path] }
+    func list(_ path: String) -> [String]? { lists[path] }
+    /// The tables of an array, each with all keys below `path`.
+    func elements(_ path: String) -> [ConfigFile] { elements[path] ?? [] }
+
+    func has(_ path: String) -> Bool {
+        texts[path] != nil || numbers[path] != nil || shares[path] != nil || lists[path] != nil || tables[path] != nil
+    }
 
     /// One of `choices`, the first of which is the default.
     func choice(_ path: String, _ choices: [String]) throws(ConfigError) -> String {
@@ -76,6 +117,13 @@ struct ConfigFile {
             let path = prefix.isEmpty ? name : "\(prefix).\(name)"
             if let key = keys.first(where: { $0.path == path }) {
                 try take(value, key)
+            } else if let array = value.array, keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
+                var all: [ConfigFile] = []
+                for (index, element) in array.enumerated() {
+                    guard let inner = element.table else { throw fail(path, "\(path) must be tables: [[\(path)]]") }
+                    all.append(try ConfigFile(inner, index, of: path, in: self, keys: keys))
+                }
+                elements[path] = all
             } else if let inner = value.table, keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
                 try read(inner, prefix: path, keys: keys)
             } else {
@@ -109,6 +157,14 @@ struct ConfigFile {
                     "\(key.path) = \(number) is impossible: it must be from \(bounds.lowerBound) to \(bounds.upperBound)\(unit(key))")
             }
             numbers[key.path] = number
+        case .share:
+            guard let number = value.double ?? value.int.map(Double.init) else { throw fail(key.path, "\(key.path) must be a number from 0 to 1") }
+            guard (0...1).contains(number) else { throw fail(key.path, "\(key.path) = \(number) is impossible: it must be from 0 to 1") }
+            shares[key.path] = number
+        case .list:
+            let texts = value.array?.map(\.string)
+            guard let texts, texts.allSatisfy({ $0 != nil }) else { throw fail(key.path, "\(key.path) must be a list of texts: [\"a\", \"b\"]") }
+            lists[key.path] = texts.compactMap { $0 }
         case .texts:
             guard let table = value.table else { throw fail(key.path, "\(key.path) must be a table: [\(key.path)]") }
             var texts: [String: String] = [:]
@@ -126,6 +182,11 @@ struct ConfigFile {
 
     /// The line on which a key stands. (The library tells positions of syntax errors only.)
     private func line(of path: String) -> Int? {
+        let inside = prefix.isEmpty || !path.hasPrefix(prefix + ".") ? path : String(path.dropFirst(prefix.count + 1))
+        if !prefix.isEmpty, inside != path {
+            let own = ConfigFile(lines: Array(lines.dropFirst()), name: name)
+            return own.line(of: inside).map { $0 + linesBefore + 1 } ?? linesBefore + 1
+        }
         let parts = path.split(separator: ".").map(String.init)
         var section: [String] = []
         for (index, line) in lines.enumerated() {

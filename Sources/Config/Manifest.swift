@@ -1,5 +1,6 @@
 internal import Base
 internal import Glibc
+internal import HTTP
 
 /// `function.toml`: one function as its author describes it.
 package struct Manifest: Equatable, Sendable {
@@ -24,6 +25,30 @@ package struct Manifest: Equatable, Sendable {
     package var allowsBackground: Bool
     package var isOffline: Bool
     package var snapStart: Bool
+    package var memoize: Memoize?
+
+    package var routes: [Route]
+
+    /// One `[[route]]`
+    package struct Route: Equatable, Sendable {
+        package var path: String
+        package var methods: [String]
+        package var ttl: Int
+        package var key: [String]
+        package var identity: String
+        package var unauthorized: String
+    }
+
+    /// `[memoize]`
+    package struct Memoize: Equatable, Sendable {
+        package var ttl: Int
+        package var key: String
+        package var identity: String
+        package var errors: Int?
+        package var staleWhileRevalidate: Int?
+        package var maxBytes: Int?
+        package var audit: Double?
+    }
 
     package static let keys: [ConfigKey] = [
         ConfigKey("runtime", .text(default: nil), "python3, python3.N, nodejs, nodejsN.x, swift, provided or provided.NAME."),
@@ -69,6 +94,39 @@ package struct Manifest: Equatable, Sendable {
             "on: workers of a provided runtime are forked once awslambdaric (Python) has initialised."),
         ConfigKey(
             "network", .text(default: "host"), "host: the machine's; none: a network of its own with nobody in it."),
+        ConfigKey(
+            "memoize.ttl", .number(0...31_536_000, default: nil), unit: "seconds",
+            "How long a result answers equal invocations; 0: as long as the answer's own Cache-Control says."),
+        ConfigKey(
+            "memoize.key", .text(default: "raw"),
+            "What of the event makes invocations equal: raw, jcs (the JSON's meaning) or jmespath:EXPRESSION."),
+        ConfigKey(
+            "memoize.identity", .text(default: "caller"),
+            "What of a function URL's caller does: caller (Authorization and Cookie), none, or the name of a header."),
+        ConfigKey(
+            "memoize.errors", .number(0...3600, default: nil), unit: "seconds",
+            "How long the handler's own errors are kept; without it they are not."),
+        ConfigKey(
+            "memoize.stale_while_revalidate", .number(0...31_536_000, default: 0), unit: "seconds",
+            "How long after its ttl a result still answers while one invocation makes the new one."),
+        ConfigKey("memoize.max_bytes", .number(1...6_291_556, default: nil), unit: "bytes", "A larger result is not kept."),
+        ConfigKey(
+            "memoize.audit", .share(default: 0),
+            "Share of the answers from store that are run again and compared; a difference switches memoization off."),
+        ConfigKey(
+            "route.path", .text(default: nil),
+            "Paths behind the function's name whose responses are cached: /items, /items/{id}, /items/*. The first route that fits counts."),
+        ConfigKey("route.methods", .list(default: ["GET"]), "Methods that are cached; of others than GET and HEAD the body is part of the key."),
+        ConfigKey("route.ttl", .number(0...3600, default: 300), unit: "seconds", "How long a response with a status of 2xx is good; 0: none is cached."),
+        ConfigKey(
+            "route.key", .list(default: ["path", "query"]),
+            "What makes requests equal: path, path.NAME of a {NAME}, query, query.NAME, header.NAME."),
+        ConfigKey(
+            "route.identity", .text(default: "caller"),
+            "caller: who sends another Authorization or Cookie gets another response; none: all share it."),
+        ConfigKey(
+            "route.unauthorized", .text(default: "ignore_with_warning"),
+            "Cache-Control: max-age=0 that is not signed with the node's credentials: fail (403), ignore_with_warning or ignore."),
     ]
 
     /// Names that belong to the runtime (AWS Lambda developer guide, "Defined runtime environment variables").
@@ -121,7 +179,52 @@ package struct Manifest: Equatable, Sendable {
         allowsBackground = try file.choice("background", ["frozen", "allowed"]) == "allowed"
         snapStart = try file.choice("snap_start", ["off", "on"]) == "on"
         isOffline = try file.choice("network", ["host", "none"]) == "none"
+        memoize = try Self.memoize(file)
+        if let given = Self.keys.first(where: { $0.path.hasPrefix("route.") && file.has($0.path) }) {
+            throw file.fail(given.path, "[route] must be written [[route]]: there may be several")
+        }
+        routes = []
+        for element in file.elements("route") { routes.append(try Self.route(element)) }
         try check(file)
+    }
+
+    private static func memoize(_ file: ConfigFile) throws(ConfigError) -> Memoize? {
+        guard let ttl = file.number("memoize.ttl") else {
+            let given = keys.first { $0.path.hasPrefix("memoize.") && file.has($0.path) }
+            if let given { throw file.fail(given.path, "memoize.ttl is missing: say for how many seconds a result is good") }
+            return nil
+        }
+        let key = file.text("memoize.key") ?? "raw"
+        do throws(EventForm.Unknown) { _ = try EventForm(key) } catch { throw file.fail("memoize.key", "memoize.key = \(error)") }
+        let identity = file.text("memoize.identity") ?? "caller"
+        guard isToken(identity) else {
+            throw file.fail("memoize.identity", "memoize.identity = \"\(identity)\" is not known: use caller, none or the name of a header")
+        }
+        return Memoize(
+            ttl: ttl, key: key, identity: identity, errors: file.number("memoize.errors"),
+            staleWhileRevalidate: file.number("memoize.stale_while_revalidate"), maxBytes: file.number("memoize.max_bytes"),
+            audit: file.share("memoize.audit"))
+    }
+
+    private static func route(_ file: ConfigFile) throws(ConfigError) -> Route {
+        guard let path = file.text("route.path") else {
+            throw file.fail("route.path", "route.path is missing: write for example path = \"/items/*\"")
+        }
+        let route = Route(
+            path: path, methods: file.list("route.methods") ?? ["GET"], ttl: file.number("route.ttl") ?? 300,
+            key: file.list("route.key") ?? ["path", "query"], identity: try file.choice("route.identity", ["caller", "none"]),
+            unauthorized: try file.choice("route.unauthorized", ["ignore_with_warning", "fail", "ignore"]))
+        let pattern: RoutePattern
+        do throws(RoutePattern.Fault) { pattern = try RoutePattern(path) } catch {
+            throw file.fail("route.path", "route.path = \"\(path)\" \(error)")
+        }
+        for part in route.key {
+            do throws(RoutePattern.Fault) { _ = try RouteKeyPart(part, of: pattern) } catch { throw file.fail("route.key", "route.key \(error)") }
+        }
+        guard !route.methods.isEmpty, route.methods.allSatisfy({ isToken($0) && $0 == $0.uppercased() }) else {
+            throw file.fail("route.methods", "route.methods must be methods in capitals: [\"GET\"]")
+        }
+        return route
     }
 
     private func check(_ file: ConfigFile) throws(ConfigError) {

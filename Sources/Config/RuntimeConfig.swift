@@ -35,6 +35,11 @@ package struct ListenAddress: Equatable, Sendable, CustomStringConvertible {
 package struct RuntimeConfig: Equatable, Sendable {
     package var front: ListenAddress
     package var api: ListenAddress
+    package var cache: ListenAddress
+    /// Clients of the cache's address say who they are.
+    package var cacheAsksPassword = true
+    /// The first of the two databases that show memoized results and edge responses.
+    package var cacheViews = 1
     package var data: String
     package var functions: String
     package var accountID: String
@@ -46,6 +51,8 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var bodyTimeout: Int
     package var keepAlive: Int
     package var logBytes: Int
+    /// Seconds.
+    package var retryDelay = 60
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
     /// The directory of what objects are seldom read; empty: beside the others.
@@ -55,6 +62,10 @@ package struct RuntimeConfig: Equatable, Sendable {
     /// A second account of S3; both or none.
     package var altAccessKey = ""
     package var altSecretKey = ""
+    /// Bytes of the cache's second level on disk; 0: there is none.
+    package var cacheDisk = Limits.cacheDiskBytes
+    /// A result is acknowledged when it is on disk.
+    package var cacheWriteThrough = false
     package var isolation = Isolation.on
     /// Directories that sandboxes show beside the system's.
     package var sandboxShows: [String] = []
@@ -70,6 +81,7 @@ package struct RuntimeConfig: Equatable, Sendable {
     package static let keys: [ConfigKey] = [
         ConfigKey("listen.front", .text(default: "127.0.0.1:8080"), "Public traffic: http://ADDRESS/FUNCTION/."),
         ConfigKey("listen.api", .text(default: "127.0.0.1:9000"), "The Lambda API, metrics and Hearth's own calls."),
+        ConfigKey("listen.cache", .text(default: "127.0.0.1:6380"), "The cache for Redis clients: redis://default:SECRET@ADDRESS/0."),
         ConfigKey("data", .text(default: ".hearth"), "The directory with the catalogue, code and credentials."),
         ConfigKey("functions", .text(default: "functions"), "Every directory in it is deployed at start."),
         ConfigKey("account_id", .text(default: "000000000000"), "The account in ARNs: 12 digits."),
@@ -92,6 +104,9 @@ package struct RuntimeConfig: Equatable, Sendable {
             "logs.bytes_per_function", .number(4096...1 << 30, default: Limits.logBytesPerFunction), unit: "bytes",
             "Log output kept in memory for each function."),
         ConfigKey(
+            "async.retry_delay", .number(1...3600, default: 60), unit: "seconds",
+            "Before the first retry of an asynchronous invocation that failed; the second waits twice as long."),
+        ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
         ConfigKey(
@@ -104,6 +119,18 @@ package struct RuntimeConfig: Equatable, Sendable {
             "s3.alt_access_key", .text(default: ""), "The key of a second account of S3, for what one account shows the other."),
         ConfigKey("s3.alt_secret_key", .text(default: ""), "Its secret."),
         ConfigKey(
+            "cache.disk", .number(0...1 << 44, default: Limits.cacheDiskBytes), unit: "bytes",
+            "What `cache.sqlite` in the data directory may take, where stored results survive a restart; 0: nothing, else 16 MiB at least."),
+        ConfigKey(
+            "cache.write", .text(default: "behind"),
+            "behind: results go to disk in batches, within 0.1 s; through: an invocation is answered when its stored result is on disk."),
+        ConfigKey(
+            "cache.password", .text(default: "on"),
+            "on: clients of `listen.cache` give the secret access key; off: whoever reaches the address may use the cache."),
+        ConfigKey(
+            "cache.views", .number(1...14, default: 1),
+            "The first of two databases of `listen.cache` that show, to be read only, memoized results and edge responses."),
+        ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
         ConfigKey(
@@ -113,6 +140,7 @@ package struct RuntimeConfig: Equatable, Sendable {
     package init() {
         front = ListenAddress(host: "127.0.0.1", port: 8080)
         api = ListenAddress(host: "127.0.0.1", port: 9000)
+        cache = ListenAddress(host: "127.0.0.1", port: 6380)
         data = ".hearth"
         functions = "functions"
         accountID = "000000000000"
@@ -131,6 +159,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         let file = try ConfigFile(text, name: name, keys: Self.keys)
         front = try Self.address(file, "listen.front") ?? front
         api = try Self.address(file, "listen.api") ?? api
+        cache = try Self.address(file, "listen.cache") ?? cache
         data = file.text("data") ?? data
         functions = file.text("functions") ?? functions
         if let id = file.text("account_id") {
@@ -152,6 +181,7 @@ package struct RuntimeConfig: Equatable, Sendable {
         bodyTimeout = file.number("limits.body_timeout") ?? bodyTimeout
         keepAlive = file.number("limits.keep_alive") ?? keepAlive
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
+        retryDelay = file.number("async.retry_delay") ?? retryDelay
         cacheMemory = file.number("cache.memory") ?? cacheMemory
         coldObjects = file.text("objects.cold") ?? coldObjects
         daySeconds = file.number("lifecycle.day_seconds") ?? daySeconds
@@ -160,6 +190,13 @@ package struct RuntimeConfig: Equatable, Sendable {
         guard altAccessKey.isEmpty == altSecretKey.isEmpty else {
             throw file.fail("s3.alt_access_key", "s3.alt_access_key and s3.alt_secret_key belong together: give both")
         }
+        cacheViews = file.number("cache.views") ?? cacheViews
+        cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
+        cacheDisk = file.number("cache.disk") ?? cacheDisk
+        guard cacheDisk == 0 || cacheDisk >= Limits.cacheDiskBytesMin else {
+            throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
+        }
+        cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on
         sandboxShows = (file.text("sandbox.show") ?? "").split(separator: ":").map(String.init)
     }
@@ -167,12 +204,15 @@ package struct RuntimeConfig: Equatable, Sendable {
     /// The keys that differ in `other` and are read at the start only.
     package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
         [
-            ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
+            ("listen.front", front != other.front), ("listen.api", api != other.api), ("listen.cache", cache != other.cache),
+            ("cache.password", cacheAsksPassword != other.cacheAsksPassword),
+            ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
             ("objects.cold", coldObjects != other.coldObjects), ("lifecycle.day_seconds", daySeconds != other.daySeconds),
             ("s3.alt_access_key", altAccessKey != other.altAccessKey), ("s3.alt_secret_key", altSecretKey != other.altSecretKey),
-            ("sandbox.show", sandboxShows != other.sandboxShows),
+            ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
+            ("cache.disk", cacheDisk != other.cacheDisk),
         ].filter(\.1).map(\.0)
     }
 

@@ -2,8 +2,8 @@ internal import COpenSSL
 
 /// Digests over OpenSSL, whose code uses the processor's own instructions for them.
 package enum Digest {
-    /// Looked up once: a look-up costs more than hashing a small message.
-    nonisolated(unsafe) private static let sha256Algorithm = EVP_sha256()
+    /// Looked up once: a look-up costs more than hashing a small message, and what OpenSSL 3 does not fetch it looks up at each use.
+    nonisolated(unsafe) static let sha256Algorithm = EVP_MD_fetch(nil, "SHA256", nil)
     nonisolated(unsafe) private static let sha1Algorithm = EVP_sha1()
     nonisolated(unsafe) private static let md5Algorithm = EVP_md5()
 

@@ -23,7 +23,7 @@ package final class RunningDigest {
             switch algorithm {
             case .md5: EVP_md5()
             case .sha1: EVP_sha1()
-            case .sha256: EVP_sha256()
+            case .sha256: Digest.sha256Algorithm
             }
         precondition(EVP_DigestInit_ex(context, method, nil) == 1, "OpenSSL cannot begin a digest")
     }
@@ -35,12 +35,18 @@ package final class RunningDigest {
 
     /// The digest of what was added, and begins anew.
     package func finish() -> [UInt8] {
-        let digest = [UInt8](unsafeUninitializedCapacity: 32) { out, length in
-            var count: UInt32 = 0
-            precondition(EVP_DigestFinal_ex(context, out.baseAddress, &count) == 1, "OpenSSL cannot end a digest")
-            length = Int(count)
+        [UInt8](unsafeUninitializedCapacity: 32) { out, length in
+            guard let base = out.baseAddress else { return }
+            length = finish(into: base)
         }
+    }
+
+    /// The same into the caller's 32 bytes, without an allocation; how many there are.
+    @discardableResult
+    package func finish(into out: UnsafeMutablePointer<UInt8>) -> Int {
+        var count: UInt32 = 0
+        precondition(EVP_DigestFinal_ex(context, out, &count) == 1, "OpenSSL cannot end a digest")
         begin()
-        return digest
+        return Int(count)
     }
 }

@@ -14,6 +14,24 @@ package struct JSONValue: Equatable, Sendable {
     /// Of a string, the characters between the quotation marks, escapes included; of others the whole value.
     package let range: ByteRange
     package let kind: JSONKind
+
+    init(range: ByteRange, kind: JSONKind) {
+        self.range = range
+        self.kind = kind
+    }
+
+    /// The one value that a text is, with white space around it; nil when there is none.
+    package init?(first text: UnsafeRawBufferPointer) {
+        var cursor = JSONCursor(text, at: 0)
+        guard let value = cursor.value() else { return nil }
+        self = value
+    }
+
+    /// All its bytes, a string's quotation marks included.
+    package func whole(in text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard kind == .string else { return range.slice(text) }
+        return ByteRange(from: Int(range.offset) - 1, to: range.end + 1).slice(text)
+    }
 }
 
 /// A member of an object.
@@ -73,7 +91,7 @@ package struct JSONElements: Sequence, IteratorProtocol {
 }
 
 /// A place in a text; every read is held to the text's end.
-private struct JSONCursor {
+struct JSONCursor {
     private let base: UnsafePointer<UInt8>
     private let end: Int
     private var at: Int

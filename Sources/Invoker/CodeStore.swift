@@ -123,12 +123,11 @@ package final class CodeStore: Sendable {
             "_HANDLER=\(settings.handler)",
             "LAMBDA_TASK_ROOT=\(seen(code))",
             "LAMBDA_RUNTIME_DIR=\(runtimes)",
-            "TZ=:UTC", "LANG=en_US.UTF-8",
             // No cloud's metadata service is here: AWS's SDKs would ask it for credentials, for half a second at each init.
             "AWS_EC2_METADATA_DISABLED=true",
             "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
             "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
-        ]
+        ] + WorkerRecipe.locale
     }
 
     /// Lets Python, if that is what the bootstrap runs, find the module that makes a zygote of the stock client.
@@ -160,7 +159,32 @@ package final class CodeStore: Sendable {
             environment: environment(version, of: function, code) + ["AWS_EXECUTION_ENV=AWS_Lambda_\(runtime)"],
             canFork: client.canFork, isolation: isolation)
         recipe.shown = interpreter.directories
+        if client == .python, let isolation, isolation.hasNamespaces, access(isolation.basePath, R_OK) == 0,
+            canShareBase(version, code)
+        {
+            recipe.baseCommand =
+                [interpreter.path] + client.arguments + ["\(directory)/runtimes/hearth_base.py", isolation.basePath]
+        }
         return recipe
+    }
+
+    /// Can the version be forked from an interpreter that has not seen its environment? Not if that would have changed how the
+    /// interpreter or its C library begin; nor if the package brings libraries that only the dynamic linker finds, which has
+    /// read LD_LIBRARY_PATH by then.
+    private func canShareBase(_ version: VersionEntry, _ code: String) -> Bool {
+        let early = ["PYTHON", "LANG", "LC_", "LD_", "GLIBC_", "MALLOC_"]
+        guard !version.settings.environment.keys.contains(where: { name in early.contains { name.hasPrefix($0) } }) else { return false }
+        return !["", "/lib"].contains { Self.names(in: code + $0).contains { $0.hasPrefix("lib") && $0.contains(".so") } }
+    }
+
+    private static func names(in directory: String) -> [String] {
+        guard let list = opendir(directory) else { return [] }
+        defer { closedir(list) }
+        var names: [String] = []
+        while let entry = readdir(list) {
+            names.append(withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+        }
+        return names
     }
 
     /// The directory with the package of `digest`; unpacked beside it and renamed, so it is whole or absent.
@@ -206,11 +230,8 @@ package final class CodeStore: Sendable {
     /// Removes what a killed server has left half unpacked, and packages that the catalogue knows no longer.
     private func removeLeftovers() {
         let known = Set(catalog.snapshot.functions.flatMap(\.allVersions).map { Self.directoryName($0.codeDigest) })
-        guard let list = opendir("\(directory)/code") else { return }
-        defer { closedir(list) }
-        while let entry = readdir(list) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name != ".", name != "..", !known.contains(name) { ZipArchive.removeTree("\(directory)/code/\(name)") }
+        for name in Self.names(in: "\(directory)/code") where name != "." && name != ".." && !known.contains(name) {
+            ZipArchive.removeTree("\(directory)/code/\(name)")
         }
     }
 }

@@ -81,11 +81,8 @@ package final class FunctionLog {
     }
 
     /// Tells the function's author something about one of its invocations.
-    package func note(_ text: String, _ invocation: Invocation, epochMilliseconds: UInt64) {
-        append(
-            LogRecord(
-                epochMilliseconds: epochMilliseconds, id: invocation.id, version: invocation.resolution.executedVersion,
-                kind: .note(text)))
+    package func note(_ text: String, _ id: RequestID, version: String, epochMilliseconds: UInt64) {
+        append(LogRecord(epochMilliseconds: epochMilliseconds, id: id, version: version, kind: .note(text)))
     }
 
     /// Calls `body` after each record from now on, until `unfollow`.

@@ -66,6 +66,9 @@ package struct InvocationOutcome {
     package var start = StartKind.warm
     /// The invocation's own log, when it was asked for.
     package var logTail: ByteBuffer?
+    package var memo = MemoStatus.none
+    /// `payload` is in the form in which the door stores results (`ResultForm`).
+    package var isRendered = false
 }
 
 /// Who brought an invocation and waits for its end.
@@ -83,6 +86,8 @@ package final class Invocation {
     /// Collect the invocation's log (`LogType=Tail`)?
     package let wantsLogTail: Bool
     private let client: any InvocationClient
+    /// What it is to the store of results; nil: its function is not memoized.
+    package var ticket: MemoTicket?
 
     // Set by the invoker as it goes.
     var dispatched = Moment.zero
@@ -92,6 +97,10 @@ package final class Invocation {
     var logTail: ByteBuffer?
     var isSpillover = false
     var countsAsUnreserved = false
+    /// Its worker has answered it: what it ends with is the handler's own.
+    var isAnswered = false
+    /// Its worker ended under it, by itself or by somebody's hand.
+    var isLost = false
 
     package init(
         function: FunctionEntry, resolution: Resolution, message: InvocationMessage, arrived: Moment,
@@ -108,5 +117,9 @@ package final class Invocation {
     package var id: RequestID { message.id }
     package var version: VersionEntry { resolution.version }
 
-    func finished(_ outcome: InvocationOutcome) { client.finished(self, outcome) }
+    func finished(_ outcome: InvocationOutcome) {
+        if let ticket { ticket.memo.finished(self, ticket, outcome) } else { answer(outcome) }
+    }
+
+    func answer(_ outcome: InvocationOutcome) { client.finished(self, outcome) }
 }

@@ -1,4 +1,5 @@
 package import Base
+package import Cache
 package import Catalog
 internal import Pool
 package import UV
@@ -23,13 +24,15 @@ package struct InvokerSettings: Sendable {
     package var workersMax = 256
     package var initTimeout = Limits.initTimeout
     package var logBytesPerFunction = Limits.logBytesPerFunction
+    /// An invocation whose result is stored is answered when that is on disk.
+    package var writesThrough = false
 
     package init() {}
 }
 
 /// Admits invocations, owns the pools, keeps them in step with the catalogue.
 ///
-/// The walk: `invoke` (admission) → `VersionPool.arrive` → a worker → `VersionPool.workerAnswered` → `ended` →
+/// The walk: `invoke` (memoized?) → `admit` → `VersionPool.arrive` → a worker → `VersionPool.workerAnswered` → `ended` →
 /// `Invocation.finished`.
 ///
 /// Thread rule: the loop's thread.
@@ -53,16 +56,20 @@ package final class Invoker {
     private var onStopped: (() -> Void)?
     var workerCount = 0
     private(set) lazy var care = WorkerCare(self)
+    /// Results that answer equal invocations.
+    package let memo: Memo
 
-    /// - Parameter seed: of request ids.
+    /// - Parameter seed: of request ids and of what is audited.
     package init(
-        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, settings: InvokerSettings, seed: UInt64
-    ) {
+        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, cache: Cache, settings: InvokerSettings, seed: UInt64
+    ) throws(CacheError) {
         self.loop = loop
         self.snapshot = .empty
         self.codeStore = codeStore
         self.settings = settings
         random = Random(seed: seed)
+        memo = try Memo(cache, seed: random.next())
+        memo.invoker = self
         adopt(snapshot)
     }
 
@@ -81,6 +88,11 @@ package final class Invoker {
 
     /// Takes an invocation; `finished` is called once, now or later.
     package func invoke(_ invocation: Invocation) {
+        if let ticket = invocation.ticket { memo.join(invocation, ticket) } else { admit(invocation) }
+    }
+
+    /// Through the gates of concurrency into its version's pool.
+    func admit(_ invocation: Invocation) {
         if isStopping { return refuseUnadmitted(invocation, .stopping) }
         // The pool knows its function's state without a look at the name.
         let known = pools[invocation.version.rowID]
@@ -105,7 +117,11 @@ package final class Invoker {
 
     /// Its client has gone. What waits is forgotten, what runs runs on (as in Lambda).
     package func cancel(_ invocation: Invocation) {
-        for pool in allPools where pool.cancel(invocation) { return }
+        if let ticket = invocation.ticket, memo.forget(invocation, ticket) { return }
+        for pool in allPools where pool.cancel(invocation) {
+            if let ticket = invocation.ticket { memo.lost(ticket) }
+            return
+        }
     }
 
     private func refuseUnadmitted(_ invocation: Invocation, _ refusal: Refusal) {
@@ -165,6 +181,7 @@ package final class Invoker {
         if let known = metrics[function]?[label] { return known }
         let made = VersionMetrics(function: function, version: label)
         metrics[function, default: [:]][label] = made
+        memo.plan(of: version)?.count(into: made)
         return made
     }
 
@@ -255,6 +272,7 @@ package final class Invoker {
         self.snapshot = snapshot
         for (old, new) in changes {
             reservedSum += (new?.reserved ?? 0) - (old?.reserved ?? 0)
+            memo.adopt(old, new)
             if let new { adopt(new) } else if let old { departed.insert(old.name) }
             let reachable = Set((new?.allVersions ?? []).map(\.rowID))
             for version in old?.allVersions ?? [] where !reachable.contains(version.rowID) {

@@ -23,6 +23,10 @@ package final class VersionMetrics {
     package var spilloverInvocations: UInt64 = 0
     package var initFailures: UInt64 = 0
     package var logBytes: UInt64 = 0
+    /// Answered from a stored result.
+    package var memoized: UInt64 = 0
+    package var memoAudits: UInt64 = 0
+    package var memoImpure: UInt64 = 0
 
     package var duration = Histogram()
     package var queueWait = Histogram()
@@ -48,6 +52,9 @@ package final class VersionMetrics {
         copy.spilloverInvocations = spilloverInvocations
         copy.initFailures = initFailures
         copy.logBytes = logBytes
+        copy.memoized = memoized
+        copy.memoAudits = memoAudits
+        copy.memoImpure = memoImpure
         copy.duration = duration
         copy.queueWait = queueWait
         copy.initTimes = initTimes
@@ -187,6 +194,9 @@ package struct MetricRow: Sendable {
             "hearth_provisioned_concurrency_spillover_invocations_total",
             "Invocations served on demand because all provisioned workers were busy."
         ) { $0.spilloverInvocations },
+        counter("hearth_memoized_total", "Invocations answered from a stored result, without a run.") { $0.memoized },
+        counter("hearth_memo_audits_total", "Stored results that were made anew and compared.") { $0.memoAudits },
+        counter("hearth_memo_impure_total", "Audits that found another result and switched memoization off.") { $0.memoImpure },
         counter("hearth_log_bytes_total", "Bytes that the function wrote to its log.") { $0.logBytes },
     ]
 

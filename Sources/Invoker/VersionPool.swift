@@ -292,6 +292,7 @@ package final class VersionPool {
             finish(invocation, .functionError, error, status: .timeout, peakKiB: slot.slot.worker.peakKiB)
         } else {
             metrics.crashes += 1
+            invocation.isLost = true
             let error = LambdaError.exit(invocation.id, slot.exit)
             if let used = slot.slot.overuseMegabytes {
                 note(invocation, "the worker was killed: it used \(used) MB, and the function has \(version.settings.memorySize) MB")
@@ -447,6 +448,7 @@ extension VersionPool: WorkerOwner {
         // A worker that is being killed for its time has lost it, whatever it still says.
         if slot.isTimedOut { return }
         slot.call = nil
+        invocation.isAnswered = true
         if slot.isProvisioned { metrics.provisionedInvocations += 1 } else if invocation.isSpillover {
             metrics.spilloverInvocations += 1
         }
@@ -549,7 +551,8 @@ extension VersionPool: WorkerSourceOwner {
     }
 
     func sourceFailed(_ order: StartOrder, isStopped: Bool) {
-        if slots[order.id.rawValue] != nil { forget(order.id.rawValue) }
+        // One whose process never came may have been stopped meanwhile.
+        let isStopped = isStopped || forget(order.id.rawValue)?.isStopping == true
         if !isStopped { metrics.initFailures += 1 }
         pool.exited(order.id, cause: isStopped ? .stopped : .initFailed, at: invoker.loop.now, into: &actions)
         perform()

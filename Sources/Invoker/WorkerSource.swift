@@ -131,7 +131,11 @@ final class WorkerSource {
         }
         return try Worker.execute(
             recipe, tag: order.id.rawValue, ordered: order.ordered, provisioned: order.isProvisioned,
-            logStream: stream, loop: invoker.loop, owner: owner)
+            logStream: stream, loop: invoker.loop, owner: owner
+        ) { [self] failure in
+            note(failure.description)
+            self.owner?.sourceFailed(order, isStopped: false)
+        }
     }
 
     private func usableRecipe() -> WorkerRecipe? {
@@ -187,9 +191,13 @@ final class WorkerSource {
     }
 
     private func give(up sentence: String, _ order: StartOrder) {
+        note(sentence)
+        fail(order, isStopped: false)
+    }
+
+    private func note(_ sentence: String) {
         cannotStart = sentence
         owner?.sourceNotes(sentence)
-        fail(order, isStopped: false)
     }
 
     /// Reported later, so that the pool never hears an answer from inside its own order.
@@ -223,6 +231,13 @@ extension WorkerSource: ZygoteOwner {
     func zygoteReady(_ zygote: Zygote) {
         disarmZygoteTimer()
         pump()
+    }
+
+    func zygoteNotStarted(_ zygote: Zygote, _ failure: SpawnFailure) {
+        guard self.zygote === zygote else { return }
+        self.zygote = nil
+        disarmZygoteTimer()
+        failAll(failure.description)
     }
 
     func zygoteInitFailed(_ zygote: Zygote, error: UnsafeRawBufferPointer) {

@@ -25,6 +25,7 @@ struct ConfigurationDocument: Decodable {
     var Environment: EnvironmentDocument?
     var EphemeralStorage: SizeDocument?
     var SnapStart: SnapStartDocument?
+    var DeadLetterConfig: DeadLetterDocument?
     var Architectures: [String]?
     var Code: CodeDocument?
     var Layers: [String]?
@@ -32,6 +33,13 @@ struct ConfigurationDocument: Decodable {
     var PackageType: String?
     /// Hearth's own: what `function.toml` can say and Lambda cannot.
     var HearthConcurrency: FunctionSettings.Concurrency?
+    /// What it keeps of results; replaces all that was said of it before.
+    var HearthCache: CacheDocument?
+}
+
+struct CacheDocument: Codable {
+    var memoize: FunctionSettings.Memoize?
+    var routes: [FunctionSettings.Route]?
 }
 
 struct UpdateCodeDocument: Decodable {
@@ -56,6 +64,38 @@ struct AliasDocument: Decodable {
     var RoutingConfig: RoutingDocument?
     var RevisionId: String?
 }
+
+struct DestinationDocument: Codable {
+    var Destination: String?
+}
+
+struct DestinationConfigDocument: Codable {
+    var OnSuccess: DestinationDocument?
+    var OnFailure: DestinationDocument?
+}
+
+struct EventInvokeDocument: Decodable {
+    var MaximumRetryAttempts: Int?
+    var MaximumEventAgeInSeconds: Int?
+    var DestinationConfig: DestinationConfigDocument?
+}
+
+/// FunctionEventInvokeConfig, in the form in which Lambda returns it.
+struct EventInvokeConfiguration: Encodable {
+    /// Seconds since 1970.
+    var LastModified: Double
+    var FunctionArn: String
+    var MaximumRetryAttempts: Int?
+    var MaximumEventAgeInSeconds: Int?
+    var DestinationConfig: DestinationConfigDocument
+}
+
+struct EventInvokeList: Encodable {
+    var FunctionEventInvokeConfigs: [EventInvokeConfiguration]
+    var NextMarker: String?
+}
+
+struct DeadLetterDocument: Codable { var TargetArn: String? }
 
 struct RoutingDocument: Decodable { var AdditionalVersionWeights: [String: Double]? }
 struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
@@ -94,6 +134,7 @@ struct FunctionConfiguration: Encodable {
     var PackageType = "Zip"
     var Architectures: [String]
     var EphemeralStorage: SizeDocument
+    var DeadLetterConfig: DeadLetterDocument?
     var SnapStart: Snap
     var LoggingConfig: Logging
     var State: String?
@@ -130,6 +171,7 @@ struct FunctionConfiguration: Encodable {
         RevisionId = version == "$LATEST" ? function.latestRevisionID : entry.revisionID
         Architectures = settings.architectures
         EphemeralStorage = SizeDocument(Size: settings.ephemeralStorage)
+        DeadLetterConfig = settings.deadLetter.map { DeadLetterDocument(TargetArn: $0) }
         SnapStart = Snap()
         if settings.snapStart == true {
             SnapStart.ApplyOn = "PublishedVersions"

@@ -106,6 +106,11 @@ package struct LambdaControl: Sendable {
         case ("PUT", "provisioned-concurrency", 1): try putProvisioned(request, reference)
         case ("GET", "provisioned-concurrency", 1): try getProvisioned(request, reference)
         case ("DELETE", "provisioned-concurrency", 1): try deleteProvisioned(reference)
+        case ("PUT", "event-invoke-config", 1): try putEventInvoke(request, reference, merges: false)
+        case ("POST", "event-invoke-config", 1): try putEventInvoke(request, reference, merges: true)
+        case ("GET", "event-invoke-config", 1): try getEventInvoke(reference)
+        case ("DELETE", "event-invoke-config", 1): try deleteEventInvoke(reference)
+        case ("GET", "event-invoke-config", 2) where rest[1] == "list": try listEventInvoke(request, reference)
         case ("GET", "code-signing-config", 1): .json(200, Array("{}".utf8))
         default: throw unknown(request)
         }

@@ -3,6 +3,7 @@ internal import Base
 internal import Catalog
 internal import Config
 internal import Foundation
+internal import HTTP
 
 /// Functions: create, read, update, delete, list; their code and configuration.
 extension LambdaControl {
@@ -71,10 +72,50 @@ extension LambdaControl {
             document.MemorySize.flatMap { Violation($0, at: "memorySize", within: 128...10_240) },
             document.EphemeralStorage.flatMap { Violation($0.Size, at: "ephemeralStorage.size", within: 512...10_240) },
         ].compactMap { $0 }
+        if let memoize = document.HearthCache?.memoize { violations += Self.violations(of: memoize) }
+        for route in document.HearthCache?.routes ?? [] { violations += Self.violations(of: route) }
         guard violations.isEmpty else { throw .validation(violations) }
         guard document.Layers?.isEmpty != false else {
             throw .invalidParameter("Hearth has no layers yet: put their files into the package")
         }
+    }
+
+    /// As `function.toml` is judged; who calls the API by hand may say anything.
+    private static func violations(of memoize: FunctionSettings.Memoize) -> [Violation] {
+        var violations: [Violation] = []
+        do throws(EventForm.Unknown) { _ = try EventForm(memoize.key) } catch {
+            violations.append(Violation(memoize.key, at: "hearthCache.memoize.key", .pattern("raw|jcs|jmespath:.+")))
+        }
+        if !isToken(memoize.identity) {
+            violations.append(Violation(memoize.identity, at: "hearthCache.memoize.identity", .pattern("caller|none|HEADER")))
+        }
+        let audit = memoize.audit ?? 0
+        if !(0...1).contains(audit) { violations.append(Violation("\(audit)", at: "hearthCache.memoize.audit", .pattern("0 to 1"))) }
+        return violations
+            + [
+                Violation(memoize.ttl, at: "hearthCache.memoize.ttl", within: 0...31_536_000),
+                memoize.errors.flatMap { Violation($0, at: "hearthCache.memoize.errors", within: 0...3600) },
+                memoize.staleWhileRevalidate.flatMap {
+                    Violation($0, at: "hearthCache.memoize.staleWhileRevalidate", within: 0...31_536_000)
+                },
+                memoize.maxBytes.flatMap { Violation($0, at: "hearthCache.memoize.maxBytes", within: 1...6_291_556) },
+            ].compactMap { $0 }
+    }
+
+    private static func violations(of route: FunctionSettings.Route) -> [Violation] {
+        var violations: [Violation] = []
+        func judge(_ isFine: Bool, _ value: String, _ field: String, _ constraint: Violation.Constraint) {
+            if !isFine { violations.append(Violation(value, at: "hearthCache.routes.\(field)", constraint)) }
+        }
+        let pattern = try? RoutePattern(route.path)
+        judge(pattern != nil, route.path, "path", .pattern("/SEGMENT/{name}/*"))
+        let keys = "path|path.NAME|query|query.NAME|header.NAME"
+        if let pattern { for part in route.key { judge((try? RouteKeyPart(part, of: pattern)) != nil, part, "key", .pattern(keys)) } }
+        judge(!route.methods.isEmpty && route.methods.allSatisfy { isToken($0) }, "\(route.methods)", "methods", .pattern("GET"))
+        judge(["caller", "none"].contains(route.identity), route.identity, "identity", .oneOf(["caller", "none"]))
+        let behaviours = ["fail", "ignore_with_warning", "ignore"]
+        judge(behaviours.contains(route.unauthorized), route.unauthorized, "unauthorized", .oneOf(behaviours))
+        return violations + [Violation(route.ttl, at: "hearthCache.routes.ttl", within: 0...3600)].compactMap { $0 }
     }
 
     private static let rolePattern = #"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"#
@@ -127,7 +168,12 @@ extension LambdaControl {
         if let memory = document.MemorySize { settings.memorySize = memory }
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
+        if let letters = document.DeadLetterConfig { settings.deadLetter = try deadLetter(letters) }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
+        if let cache = document.HearthCache {
+            settings.memoize = cache.memoize
+            settings.routes = cache.routes?.isEmpty == false ? cache.routes : nil
+        }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
     }
 

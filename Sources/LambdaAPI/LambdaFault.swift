@@ -57,6 +57,8 @@ struct LambdaFault: Error {
             self = LambdaFault(
                 status: 404, type: "ProvisionedConcurrencyConfigNotFoundException",
                 message: "No Provisioned Concurrency Config found for this function")
+        case .eventInvokeNotFound(_, let qualifier):
+            self = .notFound("The function \(arn):\(qualifier) doesn't have an EventInvokeConfig")
         case .revisionMismatch:
             self = LambdaFault(status: 412, type: "PreconditionFailedException", message: error.description)
         case .codeShaMismatch: self = .invalidParameter(error.description)

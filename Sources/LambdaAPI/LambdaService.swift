@@ -1,6 +1,8 @@
+package import AsyncInvoke
 internal import Base
 internal import Catalog
 internal import Dispatch
+internal import EventQueue
 internal import Foundation
 internal import HTTP
 package import Invoker
@@ -13,12 +15,14 @@ internal import UV
 package final class LambdaService: HTTPService {
     private let invoker: Invoker
     private let control: LambdaControl
+    private let events: EventDispatcher
     private let queue = DispatchQueue(label: "hearth.control")
     private let arnPrefix: String
     private let arn = ByteBuffer(capacity: 256)
 
-    package init(invoker: Invoker, control: LambdaControl) {
+    package init(invoker: Invoker, control: LambdaControl, events: EventDispatcher) {
         self.invoker = invoker
+        self.events = events
         self.control = control
         arnPrefix = control.arn("")
     }
@@ -185,15 +189,35 @@ package final class LambdaService: HTTPService {
                 request.connection.begin(204)
                 request.connection.output.appendField("x-amzn-RequestId", id)
                 request.connection.endWithoutBody()
-            case "Event":
-                throw LambdaFault(
-                    status: 501, type: "UnsupportedOperationException",
-                    message: "Hearth has no durable queue for Event invocations yet: use RequestResponse", hasType: false)
+            case "Event": try accept(request, id, function, resolution)
             default:
                 throw .validation(type, at: "invocationType", .oneOf(["Event", "RequestResponse", "DryRun"]))
             }
         } catch {
             Self.send(error, id, on: request.connection)
+        }
+    }
+
+    /// Takes an event for later: 202 when it is on disk.
+    private func accept(_ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution) throws(LambdaFault) {
+        guard request.body.count <= Limits.queuedEventBytesMax else {
+            throw LambdaFault(
+                status: 413, type: "RequestTooLargeException",
+                message: "\(request.body.count) byte payload is too large for the Event invocation type (limit \(Limits.queuedEventBytesMax) bytes)")
+        }
+        let payload = try event(request)
+        let event = NewEvent(
+            id: id, function: function.name, qualifier: resolution.qualifier, payload: Array(payload),
+            accepted: Int64(Loop.epochMilliseconds))
+        events.accept(event) { [connection = request.connection] error in
+            guard let error else {
+                connection.begin(202)
+                connection.output.appendField("x-amzn-RequestId", id)
+                return connection.end(UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+            var fault = LambdaFault(status: 500, type: "ServiceException", message: "\(error)", capitalised: true)
+            if case .full = error { fault = .throttled }
+            Self.send(fault, id, on: connection, retryAfter: fault.status == 429)
         }
     }
 
@@ -213,9 +237,8 @@ package final class LambdaService: HTTPService {
         return (function, resolution)
     }
 
-    private func invoke(
-        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
-    ) throws(LambdaFault) {
+    /// The event of an Invoke: its body, which must be JSON; nothing is `{}`.
+    private func event(_ request: HTTPRequest) throws(LambdaFault) -> UnsafeRawBufferPointer {
         let empty: StaticString = "{}"
         let event =
             request.body.isEmpty ? UnsafeRawBufferPointer(start: empty.utf8Start, count: empty.utf8CodeUnitCount) : request.body
@@ -224,6 +247,13 @@ package final class LambdaService: HTTPService {
                 status: 400, type: "InvalidRequestContentException",
                 message: "Could not parse request body into json: Could not parse payload into json: \(problem.reason) (offset \(problem.offset))")
         }
+        return event
+    }
+
+    private func invoke(
+        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
+    ) throws(LambdaFault) {
+        let event = try event(request)
         let context = ByteBuffer(capacity: 16)
         if let given = request.header(.amzClientContext) {
             guard given.count <= 3583, Base64.decode(given, into: context), JSONCheck.validate(context.bytes) == nil else {
@@ -232,20 +262,52 @@ package final class LambdaService: HTTPService {
                     message: "Client context must be a valid Base64-encoded JSON object.")
             }
         }
-        let trace = ByteBuffer(capacity: 64)
-        if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
-        let message = makeMessage(
-            id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
-            eventBytes: event.count, scratch: arn)
-        message.frame.append(event)
         let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
+        var ticket: MemoTicket?
+        if let rule = invoker.memo.plan(of: resolution.version, of: function)?.rule {
+            switch recall(rule, event, context.bytes, wantsTail, arrived) {
+            case .hit(let hit, let task):
+                InvokeAnswer(AnsweredBy(id, function, resolution), request.connection).send(hit.outcome)
+                guard let task else { return }
+                let invocation = Invocation(
+                    function: function, resolution: resolution,
+                    message: makeMessage(request, id, function, resolution, context, event), arrived: arrived, client: NoClient())
+                invocation.ticket = task
+                return invoker.invoke(invocation)
+            case .run(let given): ticket = given
+            }
+        }
         let client = InvokeClient(request.connection, invoker)
         let invocation = Invocation(
-            function: function, resolution: resolution, message: message, arrived: arrived, wantsLogTail: wantsTail,
-            client: client)
+            function: function, resolution: resolution, message: makeMessage(request, id, function, resolution, context, event),
+            arrived: arrived, wantsLogTail: wantsTail, client: client)
+        invocation.ticket = ticket
         client.invocation = invocation
         request.connection.pending = client
         invoker.invoke(invocation)
+    }
+
+    /// Semantic 7.4.37: who asks for the log wants a run, which is neither answered from the store nor stored.
+    private func recall(
+        _ rule: MemoRule, _ event: UnsafeRawBufferPointer, _ context: UnsafeRawBufferPointer, _ wantsTail: Bool, _ now: Moment
+    ) -> MemoAnswer {
+        let memo = invoker.memo
+        if wantsTail { return .run(memo.alone(rule, .bypass("log-tail"))) }
+        guard memo.key.make(rule, event: event, context: context) else { return .run(memo.alone(rule, .bypass("nothing-selected"))) }
+        return memo.lookup(rule, form: nil, at: now)
+    }
+
+    private func makeMessage(
+        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ context: ByteBuffer,
+        _ event: UnsafeRawBufferPointer
+    ) -> InvocationMessage {
+        let trace = ByteBuffer(capacity: 64)
+        if let given = request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
+        let message = beginMessage(
+            id, function, resolution, arnPrefix: arnPrefix, trace: trace.bytes, clientContext: context.bytes,
+            eventBytes: event.count, scratch: arn)
+        message.frame.append(event)
+        return message
     }
 }
 
@@ -269,17 +331,32 @@ private final class InvokeClient: InvocationClient, PendingAnswer {
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
         self.invocation = nil
         guard connection.isOpen else { return }
+        InvokeAnswer(AnsweredBy(invocation), connection).send(outcome)
+    }
+}
+
+/// How an outcome, just made or stored, goes out.
+private struct InvokeAnswer {
+    private let by: AnsweredBy
+    private let connection: HTTPConnection
+
+    init(_ by: AnsweredBy, _ connection: HTTPConnection) {
+        self.by = by
+        self.connection = connection
+    }
+
+    func send(_ outcome: InvocationOutcome) {
         switch outcome.kind {
-        case .result: answer(invocation, outcome, isError: false)
-        case .functionError: answer(invocation, outcome, isError: true)
-        case .refused(let refusal): refuse(refusal, invocation)
+        case .result: answer(outcome, isError: false)
+        case .functionError: answer(outcome, isError: true)
+        case .refused(let refusal): refuse(refusal)
         }
     }
 
-    private func answer(_ invocation: Invocation, _ outcome: InvocationOutcome, isError: Bool) {
+    private func answer(_ outcome: InvocationOutcome, isError: Bool) {
         connection.begin(200)
         let out = connection.output
-        appendAnswerFields(invocation, outcome, to: out)
+        appendAnswerFields(by, outcome, to: out)
         if isError { out.append("X-Amz-Function-Error: Unhandled\r\n") }
         if let tail = outcome.logTail {
             out.append("X-Amz-Log-Result: ")
@@ -290,7 +367,7 @@ private final class InvokeClient: InvocationClient, PendingAnswer {
         connection.end(outcome.payload)
     }
 
-    private func refuse(_ refusal: Refusal, _ invocation: Invocation) {
+    private func refuse(_ refusal: Refusal) {
         var fault: LambdaFault
         switch refusal {
         case .cannotStart(let sentence):
@@ -301,6 +378,6 @@ private final class InvokeClient: InvocationClient, PendingAnswer {
             fault = .throttled
             fault.extra["Reason"] = refusal.throttleReason
         }
-        LambdaService.send(fault, invocation.id, on: connection, retryAfter: fault.status == 429)
+        LambdaService.send(fault, by.id, on: connection, retryAfter: fault.status == 429)
     }
 }

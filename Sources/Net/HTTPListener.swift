@@ -54,6 +54,10 @@ package final class HTTPListener {
 
     deinit { timer.close() }
 
+    /// Takes no connection until `release`; who connects meanwhile waits.
+    package func hold() { socket?.hold() }
+    package func release() { socket?.release() }
+
     package var address: (host: String, port: Int) { socket?.address ?? ("", 0) }
     package var connectionCount: Int { connections.count }
 

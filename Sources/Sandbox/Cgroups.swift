@@ -45,6 +45,12 @@ package final class Cgroups: Sendable {
 
         /// Files through which a process with one thread joins by writing `0`.
         var entrances: [String] { directories.map { $0 + (owner.version == .v1 ? "/tasks" : "/cgroup.procs") } }
+        /// The processes in it now.
+        var members: [pid_t] {
+            let text = directories.first.flatMap { Cgroups.read($0 + "/cgroup.procs") } ?? ""
+            // 0 stands for one that has no number here (cgroups(7)), and would mean everybody to kill(2).
+            return text.split(separator: "\n").compactMap { pid_t($0) }.filter { $0 > 1 }
+        }
         /// Files through which others are moved by writing their number.
         fileprivate var admissions: [String] { directories.map { $0 + "/cgroup.procs" } }
 
@@ -60,6 +66,12 @@ package final class Cgroups: Sendable {
     private init(_ version: Version, _ bases: [(controller: String, directory: String)]) {
         self.version = version
         self.bases = bases
+        // The processes of a server that was killed a moment ago may still be ending.
+        for seconds in [0, 1, 10, 60] {
+            queue.asyncAfter(deadline: .now() + .seconds(seconds)) {
+                for (_, directory) in bases { Self.clear(beside: directory) }
+            }
+        }
     }
 
     /// For `hearth doctor`.
@@ -80,7 +92,6 @@ package final class Cgroups: Sendable {
             guard let own = lines.first(where: { $0.count == 3 && $0[1].split(separator: ",").contains(Substring(controller)) })
             else { continue }
             let parent = "/sys/fs/cgroup/\(controller)\(own[2] == "/" ? "" : own[2])"
-            clear(parent)
             let base = "\(parent)/hearth-\(getpid())"
             if mkdir(base, 0o755) == 0 || errno == EEXIST { bases.append((controller, base)) }
         }
@@ -96,7 +107,6 @@ package final class Cgroups: Sendable {
             controllers.contains("memory"), controllers.contains("pids"), access(own + "/cgroup.procs", W_OK) == 0,
             let members = read(own + "/cgroup.procs")?.split(separator: "\n").compactMap({ Int32($0) })
         else { return nil }
-        clear(own)
         let base = "\(own)/hearth-\(getpid())"
         guard members.allSatisfy({ $0 == getpid() }), mkdir(base, 0o755) == 0, mkdir(base + "/server", 0o755) == 0,
             write("\(getpid())", to: base + "/server/cgroup.procs")
@@ -110,8 +120,9 @@ package final class Cgroups: Sendable {
     }
 
     /// Removes what servers left behind that are gone.
-    private static func clear(_ parent: String) {
-        guard let directory = opendir(parent) else { return }
+    private static func clear(beside own: String) {
+        let parent = own[..<(own.lastIndex(of: "/") ?? own.startIndex)]
+        guard let directory = opendir(String(parent)) else { return }
         defer { closedir(directory) }
         while let entry = readdir(directory) {
             let name = name(of: entry)

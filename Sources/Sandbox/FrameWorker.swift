@@ -1,5 +1,4 @@
 internal import Base
-internal import CSandbox
 internal import Glibc
 internal import UV
 
@@ -15,26 +14,23 @@ final class FrameWorker: Worker {
     /// Bytes of an answer beyond the limit that are still to be thrown away.
     private var discarding = 0
 
-    override func childDescriptors() throws -> [CInt] {
-        var childReads: CInt = -1
-        var weWrite: CInt = -1
-        var weRead: CInt = -1
-        var childWrites: CInt = -1
-        guard hearth_pipe(&childReads, &weWrite) == 0 else {
-            throw SpawnFailure(program: "worker", step: "make a pipe", code: errno)
+    override func openProtocol() throws -> [CInt] {
+        var childEnds: [CInt] = []
+        do {
+            let (childReads, weWrite) = try makePipe(for: "worker")
+            childEnds.append(childReads)
+            toWorker = try Pipe(loop: loop, descriptor: weWrite)
+            let (weRead, childWrites) = try makePipe(for: "worker")
+            childEnds.append(childWrites)
+            let reader = try Pipe(loop: loop, descriptor: weRead)
+            fromWorker = reader
+            reader.delegate = FrameReader(worker: self)
+            reader.startReading()
+            return childEnds
+        } catch {
+            for descriptor in childEnds { Glibc.close(descriptor) }
+            throw error
         }
-        guard hearth_pipe(&weRead, &childWrites) == 0 else {
-            let code = errno
-            Glibc.close(childReads)
-            Glibc.close(weWrite)
-            throw SpawnFailure(program: "worker", step: "make a pipe", code: code)
-        }
-        toWorker = try Pipe(loop: loop, descriptor: weWrite)
-        let reader = try Pipe(loop: loop, descriptor: weRead)
-        fromWorker = reader
-        reader.delegate = FrameReader(worker: self)
-        reader.startReading()
-        return [childReads, childWrites]
     }
 
     override func send(_ message: InvocationMessage) {

@@ -31,6 +31,7 @@ package enum BundledClient: Sendable {
                 ("hearth_worker.py", PackageResources.hearth_worker_py),
                 ("hearth_imports.py", PackageResources.hearth_imports_py),
                 ("hearth_zygote.py", PackageResources.hearth_zygote_py),
+                ("hearth_base.py", PackageResources.hearth_base_py),
                 ("snapstart/sitecustomize.py", PackageResources.sitecustomize_py),
                 ("snapstart/hearth_imports.py", PackageResources.hearth_imports_py),
                 ("snapstart/hearth_zygote.py", PackageResources.hearth_zygote_py),

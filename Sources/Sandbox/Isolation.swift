@@ -7,6 +7,8 @@ internal import Glibc
 package struct Isolation: Sendable {
     /// hearth-init, beside the server's own executable.
     package let initPath: String
+    /// hearth-base, in the same place.
+    package var basePath: String { initPath.dropLast("init".count) + "base" }
     /// An empty directory on which each sandbox mounts its own root.
     package let mountPoint: String
     /// Does the server run as root? Then each function gets a user of its own; else all is mapped to the server's.
@@ -145,7 +147,8 @@ package struct Isolation: Sendable {
         let recipe = WorkerRecipe(
             workerProtocol: .frames, program: path, arguments: [path], directory: "/", environment: [], isolation: self)
         do throws(SpawnFailure) {
-            return try recipe.spawn(environment: [], descriptors: [-1, -1, -1]).waitForSuccess()
+            let order = Spawner.Order(recipe: recipe, environment: [], descriptors: [-1, -1, -1])
+            return ProcessHandle(try recipe.spawn(order)).waitForSuccess()
         } catch {
             return error.description
         }

@@ -54,12 +54,13 @@ final class ProcessHandle {
         func withLock<R>(_ body: (inout sending Cgroups.Group?) -> sending R) -> R { group.withLock(body) }
     }
 
-    /// Takes `pidfd` and `status` over.
-    init(pid: pid_t, pidfd: CInt, status: CInt = -1, keeper: Keeper = .nobody) {
-        self.pid = pid
-        self.keeper = keeper
-        self.pidfd = pidfd
-        self.status = status
+    /// Takes over what was started.
+    init(_ spawned: Spawned) {
+        pid = spawned.pid
+        keeper = spawned.keeper
+        pidfd = spawned.pidfd
+        status = spawned.status
+        group = spawned.group
     }
 
     /// Takes over the pidfd of somebody else's child; nil when the process cannot be seen from here.
@@ -149,8 +150,7 @@ final class ProcessHandle {
     private func stopWatching() {
         exitWatch?.close()
         exitWatch = nil
-        statusWatch?.close()
-        statusWatch = nil
+        stopWatchingStatus()
     }
 
     /// Forgets who wanted to know of the exit. A child goes on being watched, so that it is collected.
@@ -169,11 +169,7 @@ final class ProcessHandle {
                     if count > 0, room[0] == UInt8(ascii: "L"), let onListener { onListener(descriptor) } else { Glibc.close(descriptor) }
                 }
                 guard count > 0 else {
-                    // The end of the socket would be readable for ever.
-                    if count == 0 {
-                        statusWatch?.close()
-                        statusWatch = nil
-                    }
+                    if count == 0 { stopWatchingStatus() }
                     return
                 }
                 let rest = UnsafeRawBufferPointer(rebasing: room[1..<count])
@@ -184,7 +180,14 @@ final class ProcessHandle {
                 default: break
                 }
             }
+            if told != nil { stopWatchingStatus() }
         }
+    }
+
+    /// Nothing more will be read, and the socket's end would be readable for ever: until the kernel has taken the sandbox apart.
+    private func stopWatchingStatus() {
+        statusWatch?.close()
+        statusWatch = nil
     }
 
     private func collect() -> WorkerExit? {
@@ -243,11 +246,13 @@ final class ProcessHandle {
         cgroups?.admit(pid, limits) { [joined] group in joined.withLock { $0 = group } }
     }
 
-    /// Stops the program, its group and its descendants in other groups, or lets them run on.
+    /// Stops the program, its group, its descendants in other groups and, where it has a control group, what has left its
+    /// parents; or lets them run on.
     func freeze() {
         guard program > 1 else { return }
         Glibc.kill(-program, SIGSTOP)
-        frozen = Self.descendants(of: program)
+        // (Not hearth-init, which must see the end of all.)
+        frozen = Set(Self.descendants(of: program) + (group?.members ?? [])).subtracting([program, pid])
         for pid in frozen { Glibc.kill(pid, SIGSTOP) }
     }
 
@@ -258,7 +263,7 @@ final class ProcessHandle {
         Glibc.kill(-program, SIGCONT)
     }
 
-    private var frozen: [pid_t] = []
+    private var frozen: Set<pid_t> = []
     private static let frozenMax = 256
 
     private static func descendants(of pid: pid_t) -> [pid_t] {

@@ -26,7 +26,8 @@ final class RuntimeAPIWorker: Worker {
     /// connect before that.)
     var ancestor: Int32 = -1
 
-    /// Opens the listener; must precede `spawn`, whose environment names the address.
+    /// Opens the listener; must precede the process, whose environment names the address. Who connects waits until the process
+    /// is known, or the one that stands for it.
     ///
     /// - Parameter descriptor: a socket that hearth-init has opened in the worker's own network, where nobody else is.
     func listen(on descriptor: CInt? = nil) throws {
@@ -36,7 +37,10 @@ final class RuntimeAPIWorker: Worker {
         listener = try HTTPListener(
             loop: loop, host: "127.0.0.1", port: 0, service: RuntimeAPI(worker: self), timeouts: patient,
             descriptor: descriptor, admits: descriptor != nil ? nil : { [weak self] in self?.isOwn($0) ?? false })
+        if descriptor == nil, ancestor < 0 { listener?.hold() }
     }
+
+    override func processIsKnown() { listener?.release() }
 
     /// Does the connection come from the worker's own processes? Where the kernel does not tell (no `sock_diag`), it is
     /// believed.

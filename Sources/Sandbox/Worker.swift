@@ -102,9 +102,18 @@ package struct SpawnFailure: Error, CustomStringConvertible {
     package var description: String { "cannot start \(program): \(step): \(String(cString: strerror(code)))" }
 }
 
+/// An anonymous pipe: its read end, then its write end.
+func makePipe(for program: String) throws(SpawnFailure) -> (readEnd: CInt, writeEnd: CInt) {
+    var ends: (CInt, CInt) = (-1, -1)
+    guard hearth_pipe(&ends.0, &ends.1) == 0 else { throw SpawnFailure(program: program, step: "make a pipe", code: errno) }
+    return ends
+}
+
 /// One process that serves one version, one invocation at a time.
 ///
-///     (spawned | forked) ──▶ starting ──▶ idle ◀──▶ busy          any ──▶ stopping ──▶ exited
+///     ordered ──(spawned | forked)──▶ starting ──▶ idle ◀──▶ busy          any ──▶ stopping ──▶ exited
+///
+/// The process arrives after the worker: a worker that is stopped or killed before that stops or kills it when it comes.
 ///
 /// The process is hostile from its first instruction: whatever it sends is checked, and what makes no sense kills it.
 /// Its end is known from its pidfd, or from the zygote that forked it; closed pipes only lead there.
@@ -130,6 +139,7 @@ package class Worker {
     private var killTimer: Timer?
     /// Killed before the process was known.
     private var isDoomed = false
+    private var isAskedToStop = false
     private(set) var hasExited = false
 
     init(tag: UInt32, loop: Loop, owner: any WorkerOwner) {
@@ -140,8 +150,8 @@ package class Worker {
 
     package var pid: Int32 { process?.pid ?? -1 }
 
-    /// Descriptors that the child gets from number 3 on; the worker's copies are closed after the spawn.
-    func childDescriptors() throws -> [CInt] { [] }
+    /// Makes the protocol's pipes, if it has some; gives the ends that the child gets from number 3 on.
+    func openProtocol() throws -> [CInt] { [] }
 
     /// Sends one invocation to an idle worker.
     package func send(_ message: InvocationMessage) {}
@@ -152,29 +162,23 @@ package class Worker {
     /// Frees the protocol's handles, after the exit.
     func closeProtocol() {}
 
-    /// Makes the pipes, has `start` make a process with them, and begins to listen. A failure leaves nothing behind.
+    /// Makes the pipes and begins to listen. A failure leaves nothing behind.
     ///
-    /// - Parameter start: is given the log's write end and the protocol's descriptors, which stay the worker's.
-    func begin(_ start: (_ log: CInt, _ protocolEnds: [CInt]) throws -> Void) throws {
-        var readEnd: CInt = -1
-        var writeEnd: CInt = -1
-        guard hearth_pipe(&readEnd, &writeEnd) == 0 else {
-            throw SpawnFailure(program: "worker", step: "make a log pipe", code: errno)
-        }
-        defer { Glibc.close(writeEnd) }
-        let log = try Pipe(loop: loop, descriptor: readEnd)
+    /// - Returns: the child's ends, which are the caller's to close.
+    func openPipes() throws -> (log: CInt, protocolEnds: [CInt]) {
+        let (readEnd, writeEnd) = try makePipe(for: "worker")
         do {
-            let extra = try childDescriptors()
-            defer { for descriptor in extra { Glibc.close(descriptor) } }
-            try start(writeEnd, extra)
+            let log = try Pipe(loop: loop, descriptor: readEnd)
+            self.log = log
+            let ends = try openProtocol()
+            log.delegate = LogReader(worker: self)
+            log.startReading()
+            return (writeEnd, ends)
         } catch {
-            log.close()
-            closeProtocol()
+            Glibc.close(writeEnd)
+            abandon()
             throw error
         }
-        self.log = log
-        log.delegate = LogReader(worker: self)
-        log.startReading()
     }
 
     /// The process is known now; `watches`: its end is to be seen from here.
@@ -182,8 +186,13 @@ package class Worker {
         guard !hasExited else { return }
         self.process = process
         if watches { try process.onExit(loop) { [self] in exited($0) } }
-        if isDoomed { process.kill() }
+        if isDoomed { return process.kill() }
+        if isAskedToStop { requestStop() }
+        processIsKnown()
     }
+
+    /// The process has been found out; what had to wait for that goes on.
+    func processIsKnown() {}
 
     /// Stopped by the kernel, with its group, until it is needed.
     package private(set) var isFrozen = false
@@ -217,9 +226,10 @@ package class Worker {
     /// Reports what the process has written up to now.
     package func drainLog() { log?.drainNow() }
 
-    /// Ends the process: asks, and after the grace kills.
+    /// Ends the process: asks, and after the grace kills. One that is not there yet is asked when it is.
     package func stop(grace: Span = Limits.killGrace) {
         guard !hasExited, killTimer == nil else { return }
+        isAskedToStop = true
         thaw()
         requestStop()
         guard let timer = try? Timer(loop: loop) else { return kill() }

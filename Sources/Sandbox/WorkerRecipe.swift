@@ -18,6 +18,8 @@ package struct WorkerRecipe: Sendable {
     package let environment: [String]
     /// Can its client be asked to become a zygote?
     package let canFork: Bool
+    /// What starts the base that its zygotes may be forked from; nil: they are executed.
+    package var baseCommand: [String]?
     /// The walls; nil: none, not even supervision.
     package let isolation: Isolation?
     /// The function: its name decides its user.
@@ -54,20 +56,24 @@ extension WorkerRecipe {
     /// Is the Runtime API's listener inside the worker's own network?
     var listensInside: Bool { workerProtocol == .runtimeAPI && ownsNetwork && isolation?.hasNamespaces == true }
 
+    /// What the C library of every worker reads at its start.
+    package static let locale = ["TZ=:UTC", "LANG=en_US.UTF-8"]
+
     var limits: WorkerLimits { WorkerLimits(memoryMegabytes: memoryMegabytes, tmpBytes: tmpBytes) }
 }
 
 extension Worker {
-    /// Starts a worker by executing the recipe's program; its owner hears `workerReady`, or why not.
+    /// Starts a worker by executing the recipe's program; its owner hears `workerReady`, or why not. The process comes later.
     ///
     /// - Parameters:
     ///   - tag: the owner's own name for it.
     ///   - ordered: when the start was ordered.
     ///   - provisioned: said to the function as `AWS_LAMBDA_INITIALIZATION_TYPE`.
     ///   - logStream: `AWS_LAMBDA_LOG_STREAM_NAME`.
+    ///   - failed: told, instead of the owner, when no process came about.
     package static func execute(
         _ recipe: WorkerRecipe, tag: UInt32, ordered: Moment, provisioned: Bool, logStream: String, loop: Loop,
-        owner: any WorkerOwner
+        owner: any WorkerOwner, failed: @escaping (SpawnFailure) -> Void
     ) throws -> Worker {
         var environment = recipe.environment
         environment.append(
@@ -84,19 +90,32 @@ extension Worker {
             worker = api
         }
         worker.times.ordered = ordered
-        var process: ProcessHandle?
-        try worker.begin { log, ends in
-            process = try recipe.spawn(environment: environment, descriptors: [-1, log, log] + ends)
-        }
-        worker.times.spawned = loop.now
-        if let process {
-            if let api = worker as? RuntimeAPIWorker, recipe.listensInside {
-                process.onListener = { [unowned api] descriptor in
-                    do { try api.listen(on: descriptor) } catch { api.kill() }
-                }
+        worker.times.spawned = ordered
+        let (log, ends) = try worker.openPipes()
+        let order = Spawner.Order(recipe: recipe, environment: environment, descriptors: [-1, log, log] + ends)
+        Spawner.shared.start(order, on: loop) { result in
+            switch result {
+            case .success(let spawned): worker.arrived(spawned, recipe)
+            case .failure(let failure):
+                worker.abandon()
+                failed(failure)
             }
-            try worker.adopt(process)
         }
         return worker
+    }
+
+    private func arrived(_ spawned: Spawned, _ recipe: WorkerRecipe) {
+        let process = ProcessHandle(spawned)
+        if recipe.isolation == nil { process.join(recipe.cgroups, recipe.limits) }
+        if let api = self as? RuntimeAPIWorker, recipe.listensInside {
+            process.onListener = { [unowned api] descriptor in
+                do { try api.listen(on: descriptor) } catch { api.kill() }
+            }
+        }
+        times.spawned = spawned.at
+        do { try adopt(process) } catch {
+            // Its end could never be heard.
+            exited(.signal(SIGKILL))
+        }
     }
 }

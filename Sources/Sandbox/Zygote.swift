@@ -9,6 +9,8 @@ package import UV
 package protocol ZygoteOwner: AnyObject {
     /// Initialised: workers can be forked from it.
     func zygoteReady(_ zygote: Zygote)
+    /// No process came about. Last call.
+    func zygoteNotStarted(_ zygote: Zygote, _ failure: SpawnFailure)
     /// Its init failed with this JSON error; its exit follows.
     func zygoteInitFailed(_ zygote: Zygote, error: UnsafeRawBufferPointer)
     /// A fork of it would not be a whole worker, for this reason; its exit follows.
@@ -22,14 +24,16 @@ package protocol ZygoteOwner: AnyObject {
 
 /// The initialised process of one version, from which its workers are forked.
 ///
-///     starting ──ready──▶ ready ──exit──▶ gone
-///         └─ failed, refuses ──────exit────▲
+///     ordered ──▶ starting ──ready──▶ ready ──exit──▶ gone
+///        │           └─ failed, refuses ──────exit────▲
+///        └─ no process ───────────────────────────────┘
 ///
 /// Invariants:
 ///  1. Every worker in `children` has been ordered here and has not exited; its end is told by the zygote while that
 ///     lives, and by the worker's own pidfd after that.
 ///  2. A fork whose pidfd had not come when the zygote ended never came about.
-///  3. When the zygote and all that it has forked have ended, hearth-init is ended too, with whatever is left.
+///  3. Nothing that the process sends is read before the process is known. One that was to end before that ends when it comes.
+///  4. When the zygote and all that it has forked have ended, hearth-init is ended too, with whatever is left.
 ///
 /// The process runs its user's code: what it sends is checked, and what makes no sense kills it. So does silence: a worker's
 /// end that it does not report within a second.
@@ -69,7 +73,7 @@ package final class Zygote {
     package var isReady: Bool { phase == .ready && !isDoomed }
     package var pid: Int32 { process?.program ?? -1 }
 
-    /// Starts the process; its owner hears `zygoteReady`, or why not.
+    /// Orders the process; its owner hears `zygoteReady`, or why not.
     package init(_ recipe: WorkerRecipe, loop: Loop, owner: any ZygoteOwner) throws {
         self.loop = loop
         self.owner = owner
@@ -79,46 +83,83 @@ package final class Zygote {
         limits = recipe.limits
         times.ordered = loop.now
         var theirs: CInt = -1
-        var readEnd: CInt = -1
-        var writeEnd: CInt = -1
-        guard hearth_packet_pair(&control, &theirs) == 0, hearth_pipe(&readEnd, &writeEnd) == 0 else {
+        guard hearth_packet_pair(&control, &theirs) == 0 else {
             throw SpawnFailure(program: recipe.program, step: "make a socket", code: errno)
         }
-        defer {
-            Glibc.close(theirs)
-            Glibc.close(writeEnd)
-        }
-        let log = try Pipe(loop: loop, descriptor: readEnd)
-        var environment = recipe.environment + ["HEARTH_ZYGOTE=1"]
         do {
-            if recipe.workerProtocol == .runtimeAPI {
-                let api = try HTTPListener(
-                    loop: loop, host: "127.0.0.1", port: 0, service: InitAPI(zygote: self),
-                    admits: { [weak self] in self?.isOwn($0) ?? false })
-                initAPI = api
-                environment += [
-                    "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
-                    "AWS_LAMBDA_RUNTIME_API=\(api.address.host):\(api.address.port)",
-                ]
+            let (readEnd, writeEnd) = try makePipe(for: recipe.program)
+            do {
+                let log = try Pipe(loop: loop, descriptor: readEnd)
+                self.log = log
+                log.delegate = ZygoteLog(zygote: self)
+                let environment = try recipe.environment + ["HEARTH_ZYGOTE=1"] + openInitAPI()
+                let order = Spawner.Order(
+                    recipe: recipe, environment: environment, descriptors: [-1, writeEnd, writeEnd, theirs], isZygote: true)
+                // Held until it has been answered.
+                Spawner.shared.start(order, on: loop) { [self] in arrived($0) }
+            } catch {
+                Glibc.close(writeEnd)
+                throw error
             }
-            process = try recipe.spawn(
-                environment: environment, descriptors: [-1, writeEnd, writeEnd, theirs], isZygote: true)
         } catch {
-            initAPI?.close()
-            log.close()
+            Glibc.close(theirs)
+            closeHandles()
             throw error
         }
-        times.spawned = loop.now
-        self.log = log
-        log.delegate = ZygoteLog(zygote: self)
-        log.startReading()
-        let watch = try Poll(loop: loop, descriptor: control)
-        controlWatch = watch
-        try watch.start { [unowned self] _ in receive() }
-        try process?.onExit(loop) { [self] in exited($0) }
     }
 
     deinit { if control >= 0 { Glibc.close(control) } }
+
+    /// The listener of a client of the Runtime API, and what the client is to know of it.
+    private func openInitAPI() throws -> [String] {
+        guard workerProtocol == .runtimeAPI else { return [] }
+        let api = try HTTPListener(
+            loop: loop, host: "127.0.0.1", port: 0, service: InitAPI(zygote: self),
+            admits: { [weak self] in self?.isOwn($0) ?? false })
+        initAPI = api
+        api.hold()
+        return ["AWS_LAMBDA_INITIALIZATION_TYPE=snap-start", "AWS_LAMBDA_RUNTIME_API=\(api.address.host):\(api.address.port)"]
+    }
+
+    private func arrived(_ result: Result<Spawned, SpawnFailure>) {
+        switch result {
+        case .failure(let failure):
+            phase = .gone
+            closeHandles()
+            owner?.zygoteNotStarted(self, failure)
+            owner = nil
+        case .success(let spawned):
+            let process = ProcessHandle(spawned)
+            self.process = process
+            times.spawned = spawned.at
+            do { try watch(process) } catch {
+                // Nothing of it could ever be heard.
+                process.kill()
+                return exited(.signal(SIGKILL))
+            }
+            if isDoomed { kill() }
+            initAPI?.release()
+        }
+    }
+
+    private func watch(_ process: ProcessHandle) throws {
+        log?.startReading()
+        // Given up meanwhile, it has no more to say.
+        if owner != nil {
+            let watch = try Poll(loop: loop, descriptor: control)
+            controlWatch = watch
+            try watch.start { [unowned self] _ in receive() }
+        }
+        try process.onExit(loop) { [self] in exited($0) }
+    }
+
+    private func closeHandles() {
+        closeInitAPI()
+        log?.close()
+        log = nil
+        controlWatch?.close()
+        controlWatch = nil
+    }
 
     /// Orders a worker; it reports to `owner` like one that was executed. nil: the zygote takes no more orders now.
     package func fork(
@@ -135,23 +176,22 @@ package final class Zygote {
         case .frames: worker = FrameWorker(tag: tag, loop: loop, owner: owner)
         case .runtimeAPI:
             let api = RuntimeAPIWorker(tag: tag, loop: loop, owner: owner)
-            try api.listen()
             api.ancestor = process?.pid ?? -1
+            try api.listen()
             order.append(contentsOf: api.address.utf8)
             worker = api
         }
         worker.times.ordered = ordered
         worker.zygoteTimes = times
-        do {
-            try worker.begin { log, ends in
-                let given = ends + [log]
-                guard hearth_send_packet(control, order, order.count, given, Int32(given.count)) == 0 else {
-                    throw SpawnFailure(program: "worker", step: "order a fork", code: errno)
-                }
-            }
-        } catch let failure as SpawnFailure where [EAGAIN, EPIPE, ECONNRESET].contains(failure.code) {
+        let (log, ends) = try worker.openPipes()
+        let given = ends + [log]
+        defer { for descriptor in given { Glibc.close(descriptor) } }
+        guard hearth_send_packet(control, order, order.count, given, Int32(given.count)) == 0 else {
+            let code = errno
+            worker.abandon()
             // Too many orders, or it has just ended: the order waits.
-            return nil
+            if [EAGAIN, EPIPE, ECONNRESET].contains(code) { return nil }
+            throw SpawnFailure(program: "worker", step: "order a fork", code: code)
         }
         children[tag] = worker
         return worker
@@ -325,12 +365,8 @@ package final class Zygote {
         phase = .gone
         killTimer?.close()
         killTimer = nil
-        closeInitAPI()
         drainLog()
-        log?.close()
-        log = nil
-        controlWatch?.close()
-        controlWatch = nil
+        closeHandles()
         if let failure = process?.failure {
             var line = "hearth: the sandbox could not be made: \(failure)\n"
             line.withUTF8 { wrote(UnsafeRawBufferPointer($0)) }

@@ -61,6 +61,8 @@ private func text(of address: UnsafePointer<sockaddr>) -> (host: String, port: I
 /// A listening socket.
 package final class TCPListener: Handle {
     private var onConnection: ((TCP) -> Void)?
+    private var isHeld = false
+    private var hasWaiting = false
 
     /// Listens on a numeric address (or `localhost`); port 0 lets the kernel choose. Errors of binding and listening throw.
     package init(loop: Loop, host: String, port: Int, _ onConnection: @escaping (TCP) -> Void) throws(UVError) {
@@ -89,6 +91,31 @@ package final class TCPListener: Handle {
         }
     }
 
+    /// A unix socket at `path`, to be taken over; what is there goes. (To libuv a connected stream socket is as good as TCP: it is read and
+    /// written the same, and TCP's options, which this has not, are only tried.)
+    package static func unixSocket(path: String, mode: UInt32) throws(UVError) -> CInt {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            throw UVError(code: -ENAMETOOLONG, doing: "make a unix socket")
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        guard descriptor >= 0 else { throw UVError(code: -errno, doing: "make a unix socket") }
+        unlink(path)
+        let bound = withUnsafePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard bound == 0, chmod(path, mode) == 0 else {
+            let code = -errno
+            Glibc.close(descriptor)
+            throw UVError(code: code, doing: "make a unix socket")
+        }
+        return descriptor
+    }
+
     private func listen(host: String, port: Int) -> CInt {
         var storage = sockaddr_storage()
         let status = withUnsafeMutablePointer(to: &storage) { storage in
@@ -109,10 +136,27 @@ package final class TCPListener: Handle {
 
     private func listen() -> CInt {
         uv_listen(pointer(uv_stream_t.self), 1024) { raw, status in
-            let listener = Handle.borrow(raw?.pointee.data, as: TCPListener.self)
-            guard status == 0, let connection = try? TCP(accepting: listener) else { return }
-            listener.onConnection?(connection)
+            if status == 0 { Handle.borrow(raw?.pointee.data, as: TCPListener.self).accept() }
         }
+    }
+
+    private func accept() {
+        if isHeld {
+            // libuv stops listening until this one has been accepted (uv_listen); the others wait in the kernel.
+            hasWaiting = true
+        } else if let connection = try? TCP(accepting: self) {
+            onConnection?(connection)
+        }
+    }
+
+    /// Hands out no connection until `release`.
+    package func hold() { isHeld = true }
+
+    package func release() {
+        isHeld = false
+        guard hasWaiting else { return }
+        hasWaiting = false
+        accept()
     }
 
     /// The address that the kernel gave.

@@ -10,7 +10,9 @@ protocol Bench: Sendable {
 }
 
 /// All benchmarks, in the order in which they run.
-let benches: [any Bench] = [HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench(), ObjectsBench()]
+let benches: [any Bench] = [
+    HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench(), MemoBench(), CacheBench(), ObjectsBench(),
+]
 
 /// A measured number with what it is held to.
 struct Figure {

@@ -48,21 +48,11 @@ final class APIService: HTTPService {
         if !isAdmin, S3Service.isFor(request) { return s3.handle(request) }
         do throws(SigV4Error) {
             _ = try verifier.verify(
-                parts(of: request), body: request.body, services: Self.services,
+                signedParts(of: request), body: request.body, services: Self.services,
                 epochSeconds: Loop.epochMilliseconds / 1000)
         } catch {
             return lambda.reject(request, error)
         }
         if isAdmin { admin.handle(request) } else { lambda.handle(request) }
-    }
-
-    private func parts(of request: HTTPRequest) -> SignedParts {
-        let head = request.head
-        let headers = (0..<head.headerCount).map { index in
-            (name: request.text(head.headerName(index)).lowercased(), value: Array(request.slice(head.headerValue(index))))
-        }
-        return SignedParts(
-            method: request.text(head.methodRange), path: Array(request.path), query: Array(request.query),
-            headers: headers)
     }
 }

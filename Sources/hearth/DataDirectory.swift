@@ -11,6 +11,9 @@ struct DataDirectory {
         var pid: Int32
         var front: String
         var api: String
+        var cache: String
+        /// Clients of the cache give the secret access key.
+        var cacheAsksPassword: Bool
         var region: String
     }
 
@@ -72,6 +75,9 @@ struct DataDirectory {
     func endpoints() -> Endpoints? {
         FileManager.default.contents(atPath: endpointsPath).flatMap { try? JSONDecoder().decode(Endpoints.self, from: $0) }
     }
+
+    /// Where the owner of this directory, and nobody else, reaches the cache without a password.
+    var cacheSocket: String { path + "/cache.sock" }
 
     func removeEndpoints() { unlink(endpointsPath) }
 }

@@ -157,8 +157,29 @@ struct Deployment {
             "Runtime": manifest.runtime, "Handler": manifest.handler, "MemorySize": manifest.memorySize,
             "Timeout": manifest.timeout, "Description": manifest.description,
             "Environment": ["Variables": manifest.environment], "HearthConcurrency": concurrency,
-            "SnapStart": ["ApplyOn": manifest.snapStart ? "PublishedVersions" : "None"],
+            "SnapStart": ["ApplyOn": manifest.snapStart ? "PublishedVersions" : "None"], "HearthCache": caching(manifest),
         ]
+    }
+
+    private func caching(_ manifest: Manifest) -> [String: Any] {
+        var caching: [String: Any] = [:]
+        if let memoize = manifest.memoize {
+            var settings: [String: Any] = ["ttl": memoize.ttl, "key": memoize.key, "identity": memoize.identity]
+            if let errors = memoize.errors { settings["errors"] = errors }
+            if let stale = memoize.staleWhileRevalidate { settings["staleWhileRevalidate"] = stale }
+            if let bytes = memoize.maxBytes { settings["maxBytes"] = bytes }
+            if let audit = memoize.audit { settings["audit"] = audit }
+            caching["memoize"] = settings
+        }
+        if !manifest.routes.isEmpty {
+            caching["routes"] = manifest.routes.map { route -> [String: Any] in
+                [
+                    "path": route.path, "methods": route.methods, "ttl": route.ttl, "key": route.key, "identity": route.identity,
+                    "unauthorized": route.unauthorized,
+                ]
+            }
+        }
+        return caching
     }
 
     private func create(_ manifest: Manifest, _ zip: [UInt8]) throws -> APIClient.Response {

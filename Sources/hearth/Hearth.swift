@@ -1,5 +1,7 @@
 import ArgumentParser
+import Config
 import Foundation
+import UV
 
 @main
 struct Hearth: ParsableCommand {
@@ -10,7 +12,7 @@ struct Hearth: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Serve.self, Deploy.self, Invoke.self, List.self, Describe.self, Remove.self, Rollback.self, Scale.self,
-            Logs.self, Stats.self, Env.self, Init.self, Doctor.self,
+            Logs.self, Stats.self, CacheCommand.self, AsyncCommand.self, Env.self, Init.self, Doctor.self,
         ])
 
     /// Exit codes: 0, 1 when something failed, 2 when the command line was wrong.
@@ -31,4 +33,10 @@ struct Failure: Error, CustomStringConvertible {
     let description: String
 
     init(_ sentence: String) { description = sentence }
+
+    static func address(_ address: ListenAddress, _ error: UVError) -> Failure {
+        let hint =
+            error.isAddressInUse ? "is in use: stop what uses it, or choose another in runtime.toml" : "cannot be used (\(error))"
+        return Failure("the address \(address) \(hint)")
+    }
 }

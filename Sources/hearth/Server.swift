@@ -1,8 +1,10 @@
 import Admin
+import AsyncInvoke
 import Base
 import Catalog
 import Config
 import Crypto
+import EventQueue
 import Foundation
 import Invoker
 import LambdaAPI
@@ -25,12 +27,14 @@ final class Server {
     private let cache: SharedCache
     private let objects: ObjectStore
     private let upkeep: S3Upkeep
+    private let cacheFace: CacheFace
     private let invoker: Invoker
     private let admin: AdminService
     private let front: HTTPListener
     private let api: HTTPListener
     private var signals: [SignalWatcher] = []
     private var isStopping = false
+    private var patience: UV.Timer?
 
     init(config: RuntimeConfig) throws {
         Self.raiseOpenFilesLimit()
@@ -49,17 +53,22 @@ final class Server {
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
             isolation: isolation, cgroups: cgroups)
-        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
-        invoker = Invoker(
-            loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: Self.invokerSettings(config), seed: Self.randomSeed())
-        admin = AdminService(invoker: invoker, catalog: catalog, secret: credentials.secretAccessKey)
+        let disk = config.cacheDisk > 0 ? SharedCache.Disk(path: data.path + "/cache.sqlite", bytes: config.cacheDisk) : nil
+        cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, disk: disk, seed: Self.randomSeed())
+        invoker = try Invoker(
+            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
+            settings: Self.invokerSettings(config), seed: Self.randomSeed())
+        cache.warm()
         let secret = credentials.secretAccessKey
+        let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
+        let events = try EventDispatcher(
+            invoker: invoker, store: EventStore(directory: data.path), arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
+        admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
-        let lambda = LambdaService(invoker: invoker, control: control)
-        let functionURLs = FunctionURLService(
-            invoker: invoker, arnPrefix: "arn:aws:lambda:\(config.region):\(config.accountID):function:")
+        let lambda = LambdaService(invoker: invoker, control: control, events: events)
+        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
         objects = try ObjectService.open(config, data)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
         let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
@@ -68,6 +77,7 @@ final class Server {
         api = try Self.listen(
             config.api, APIService(lambda: lambda, admin: admin, s3: s3, credentials: credentials), loop, timeouts,
             config.connections)
+        cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         functionURLs.port = front.address.port
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in
@@ -107,6 +117,7 @@ final class Server {
         settings.concurrencyMax = config.concurrency
         settings.workersMax = config.workers
         settings.logBytesPerFunction = config.logBytes
+        settings.writesThrough = config.cacheWriteThrough
         return settings
     }
 
@@ -126,10 +137,7 @@ final class Server {
                 loop: loop, host: address.host, port: address.port, service: service, timeouts: timeouts,
                 connectionsMax: connectionsMax)
         } catch {
-            let hint =
-                error.isAddressInUse
-                ? "is in use: stop what uses it, or choose another in runtime.toml" : "cannot be used (\(error))"
-            throw Failure("the address \(address) \(hint)")
+            throw Failure.address(address, error)
         }
     }
 
@@ -138,7 +146,9 @@ final class Server {
         func text(_ listener: HTTPListener) -> String {
             ListenAddress(host: listener.address.host, port: listener.address.port).description
         }
-        return DataDirectory.Endpoints(pid: getpid(), front: text(front), api: text(api), region: config.region)
+        return DataDirectory.Endpoints(
+            pid: getpid(), front: text(front), api: text(api), cache: cacheFace.address,
+            cacheAsksPassword: config.cacheAsksPassword, region: config.region)
     }
 
     /// Runs until a signal ends it; `start` is called on another thread when the listeners answer, and itself calls what it
@@ -163,6 +173,7 @@ final class Server {
         // The listeners alone keep the loop running.
         loop.run()
         objects.close()
+        cache.stop()
         data.removeEndpoints()
         cgroups?.end()
     }
@@ -197,15 +208,19 @@ final class Server {
         upkeep.stop()
         tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
-        // Uploads and downloads may end too, but not for ever: what is cut off has not been acknowledged.
-        let patience = try? Timer(loop: loop)
-        patience?.start(after: Limits.drainTimeout) { [unowned self] in loop.stop() }
-        var waitsFor = 2
-        let ended = { [unowned self] in
-            waitsFor -= 1
-            if waitsFor == 0 { loop.stop() }
+        var isDrained = false
+        var areCallsOver = false
+        api.drain { [unowned self] in
+            isDrained = true
+            if areCallsOver { loop.stop() }
         }
-        api.drain(ended)
-        invoker.stop(ended)
+        cacheFace.close()
+        invoker.stop { [unowned self] in
+            areCallsOver = true
+            // Uploads and downloads may end too, but not for ever: what is cut off has not been acknowledged.
+            guard !isDrained, let patience = try? UV.Timer(loop: loop) else { return loop.stop() }
+            self.patience = patience
+            patience.start(after: Limits.drainTimeout) { [unowned self] in loop.stop() }
+        }
     }
 }

@@ -184,7 +184,10 @@ import Testing
             func get(_ keys: [[UInt8]], in namespace: NamespaceID, answer: @escaping ([SecondLevelValue?]) -> Void) {
                 answer(keys.map { _ in nil })
             }
+            func mayHold(_ key: UnsafeRawBufferPointer, in namespace: NamespaceID) -> Bool { true }
             func put(_ records: [SecondLevelRecord], done: ((Bool) -> Void)?) { done?(false) }
+            func saved(_ done: @escaping (Bool) -> Void) { done(true) }
+            var counters: SecondLevelCounters { SecondLevelCounters() }
             func purge(_ purge: SecondLevelPurge, soft: Bool) {
                 switch purge {
                 case .key(let key, _): seen.append("key \(String(decoding: key, as: UTF8.self)) \(soft)")

@@ -51,10 +51,10 @@ struct Trace {
 
     // MARK: C2
 
-    static func zipf(_ alpha: Double, seed: UInt64) -> Trace {
-        var ranks = Ranks(alpha, zipfKeys, seed: seed)
-        let keys = permutation(zipfKeys, &ranks.random)
-        return Trace((0..<length).map { _ in keys[ranks.next()] }, keys: zipfKeys)
+    static func zipf(_ alpha: Double, keys count: Int = zipfKeys, count length: Int = length, seed: UInt64) -> Trace {
+        var ranks = Ranks(alpha, count, seed: seed)
+        let keys = permutation(count, &ranks.random)
+        return Trace((0..<length).map { _ in keys[ranks.next()] }, keys: count)
     }
 
     /// Every 60,000 requests: 45,000 from Zipf and 15,000 never repeated.

@@ -292,7 +292,7 @@ import Testing
         try TestFunction.python("built", "def handler(event, context):\n    return 1\n", manifest: "build = \"date +%N > stamp\"")
             .write(into: place, at: "functions/built")
         let child = try Child(
-            [HearthProcess.binary, "serve", "--json", "--watch", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"], directory: place.path,
+            [HearthProcess.binary, "serve", "--json", "--watch", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"], directory: place.path,
             environment: HearthProcess.clean, output: place.path + "/out", errors: place.path + "/err")
         defer { child.killGroup() }
         func events(_ kind: String) -> [[String: Any]] {

@@ -40,12 +40,12 @@ private struct Exposition {
     }
 
     private static func sample(_ line: String) throws -> (Sample, Double) {
-        let form = /([a-zA-Z_:][a-zA-Z0-9_:]*)\{(.*)\} ([0-9eE+.\-]+|\+Inf|NaN)/
+        let form = /([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.+)\})? ([0-9eE+.\-]+|\+Inf|NaN)/
         guard let match = line.wholeMatch(of: form), let value = Double(match.3) else {
             throw TestFailure("not a sample: \(line)")
         }
         var labels: [String: String] = [:]
-        var rest = match.2[...]
+        var rest = match.2 ?? ""
         while !rest.isEmpty {
             guard let label = rest.prefixMatch(of: /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,(?=.)|$)/),
                 labels.updateValue(String(label.2), forKey: String(label.1)) == nil
@@ -155,7 +155,7 @@ private struct Exposition {
         try TestFunction.python("slow", source).write(into: place, at: "functions/slow")
         try place.write("runtime.toml", "[sandbox]\nisolation = \"off\"\n")
         let child = try Child(
-            [HearthProcess.binary, "serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"], directory: place.path, environment: HearthProcess.clean,
+            [HearthProcess.binary, "serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"], directory: place.path, environment: HearthProcess.clean,
             output: place.path + "/out", errors: place.path + "/err")
         defer { child.killGroup() }
         func get(_ address: String, _ path: String) throws -> WireResponse {

@@ -16,7 +16,7 @@ import Testing
 
     private func serve(_ arguments: [String] = [], in place: TemporaryDirectory, config: String? = nil) throws -> CommandResult {
         if let config { try place.write("runtime.toml", config) }
-        return try HearthProcess.cli(["serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"] + arguments, directory: place.path)
+        return try HearthProcess.cli(["serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"] + arguments, directory: place.path)
     }
 
     @Test func aConfigurationThatCannotBeMeantIsRefusedWithFileAndLine() throws {
@@ -42,9 +42,9 @@ import Testing
     @Test func whatIsTakenOrForbiddenIsToldInOneSentence() throws {
         let running = try HearthProcess()
         let place = try TemporaryDirectory()
-        for listener in ["--front", "--api"] {
+        for listener in ["--front", "--api", "--cache"] {
             expectRefused(
-                try HearthProcess.cli(["serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", listener, running.front], directory: place.path),
+                try HearthProcess.cli(["serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0", listener, running.front], directory: place.path),
                 says: "the address \(running.front) is in use: stop what uses it, or choose another in runtime.toml")
         }
         expectRefused(try serve(["--front", "192.0.2.1:0"], in: place), says: "the address 192.0.2.1:0 cannot be used")
@@ -63,7 +63,7 @@ import Testing
         chmod(place.path, 0o755)
         chmod(place.path + "/data", 0o555)
         let user = getuid() == 0 ? ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : []
-        let arguments = ["serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--data"]
+        let arguments = ["serve", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0", "--data"]
         expectRefused(
             try run(user + [HearthProcess.binary] + arguments + ["data"], directory: place.path),
             says: "the data directory \(place.path)/data cannot be written: Permission denied")

@@ -78,7 +78,7 @@ package final class HearthProcess: @unchecked Sendable {
         }
         child = try Child(
             wrapper + [Self.binary, "serve", "--data", "\(place.path)/data", "--functions", "\(place.path)/functions",
-                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"] + arguments,
+                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"] + arguments,
             directory: place.path,
             environment: environment.merging(Self.clean) { own, _ in own }.merging(user == nil ? [:] : Self.ofAUser) { own, _ in own },
             output: "\(place.path)/out", errors: "\(place.path)/err")
@@ -108,7 +108,7 @@ package final class HearthProcess: @unchecked Sendable {
     /// Nothing of the user's own shell may lead a command to another Hearth, or to AWS.
     package static let clean = Dictionary(
         uniqueKeysWithValues: [
-            "HEARTH_API", "HEARTH_FRONT", "HEARTH_DATA", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+            "HEARTH_API", "HEARTH_FRONT", "HEARTH_DATA", "HEARTH_CACHE_URL", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
             "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
         ].map { ($0, "") })
 
@@ -166,11 +166,12 @@ package final class HearthProcess: @unchecked Sendable {
 
     package func get(_ target: String) throws -> WireResponse { try request("GET", target) }
 
-    /// One signed request to the API listener.
+    /// One signed request to the API listener, or to another of its addresses.
     package func call(
         _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "",
-        service: String = "lambda", seconds: Double = 30
+        service: String = "lambda", at address: String? = nil, seconds: Double = 30
     ) throws -> WireResponse {
+        let address = address ?? api
         let signer = Signer(
             credentials: Credentials(
                 accessKeyID: environment["AWS_ACCESS_KEY_ID"] ?? "", secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"] ?? ""),
@@ -179,11 +180,11 @@ package final class HearthProcess: @unchecked Sendable {
         let signed = bytes.withUnsafeBytes {
             signer.headers(
                 method: method, path: path, query: query,
-                headers: [(name: "host", value: api)] + headers.map { (name: $0.0.lowercased(), value: $0.1) }, body: $0,
+                headers: [(name: "host", value: address)] + headers.map { (name: $0.0.lowercased(), value: $0.1) }, body: $0,
                 epochSeconds: UInt64(Date().timeIntervalSince1970))
         }
         return try Self.request(
-            api, method, path + (query.isEmpty ? "" : "?\(query)"), headers: headers + signed.map { ($0.name, $0.value) },
+            address, method, path + (query.isEmpty ? "" : "?\(query)"), headers: headers + signed.map { ($0.name, $0.value) },
             body: bytes, seconds: seconds)
     }
 

@@ -13,7 +13,7 @@ extension HearthProcess {
     package func metric(_ name: String, _ labels: [String: String] = [:]) throws -> Double {
         let text = try call("GET", "/_hearth/metrics").text
         var sum = 0.0
-        for line in text.split(separator: "\n") where line.hasPrefix(name + "{") {
+        for line in text.split(separator: "\n") where line.hasPrefix(name + "{") || line.hasPrefix(name + " ") {
             guard labels.allSatisfy({ line.contains("\($0.key)=\"\($0.value)\"") }), let space = line.lastIndex(of: " ") else { continue }
             sum += Double(line[line.index(after: space)...]) ?? 0
         }

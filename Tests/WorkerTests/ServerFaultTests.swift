@@ -97,9 +97,9 @@ import Testing
 
     @Test func aSecondServerOnTheSameDataIsRefusedInOneSentence() throws {
         let server = try HearthProcess(functions: [Self.function(1)])
-        let second = try server.command(["serve", "--data", "\(server.directory.path)/data", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+        let second = try server.command(["serve", "--data", "\(server.directory.path)/data", "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"])
         #expect(second.code == 1 && second.err.split(separator: "\n").count == 1 && second.err.contains("another Hearth uses this data directory"), "\(second)")
-        let taken = try server.command(["serve", "--data", "\(server.directory.path)/other", "--front", server.front, "--api", "127.0.0.1:0"])
+        let taken = try server.command(["serve", "--data", "\(server.directory.path)/other", "--front", server.front, "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0"])
         #expect(taken.code == 1 && taken.err.split(separator: "\n").count == 1 && taken.err.contains("\(server.front) is in use"), "\(taken)")
         #expect(try server.get("/f/").text == "1")
     }

@@ -26,6 +26,10 @@ struct hearth_spawned {
 /// Returns 0, or -1 with `error` and `step` set and no process left behind.
 int hearth_spawn(const struct hearth_spawn *what, struct hearth_spawned *result);
 
+/// Makes the calling process, which has just been cloned with `what`'s namespaces, what `hearth_spawn` makes of a process
+/// before it executes its program. `user` and `group` are those outside. Returns 0, or -1 with `error` and `step` set.
+int hearth_become_child(const struct hearth_spawn *what, uid_t user, gid_t group, struct hearth_spawned *result);
+
 /// How a process ended: collects it. Returns 1 and sets exactly one of `status` (exit code) and `signal` (else -1);
 /// 0 when it is still running. Of a process that is not a child of ours the kernel may no longer know: then it counts as
 /// killed.

@@ -8,6 +8,8 @@ final class HearthServer: Contestant {
     let child: Child
     let target: (port: UInt16, path: String, body: String)
     let ports: (front: UInt16, api: UInt16)
+    /// For Redis clients.
+    let cachePort: UInt16?
 
     /// Starts it with the functions in the directory `functions`, and waits until all of them are provisioned.
     ///
@@ -24,7 +26,7 @@ final class HearthServer: Contestant {
             "hearth",
             [
                 setting.hearth, "serve", "--config", "\(directory)/runtime.toml", "--data", "\(directory)/data",
-                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--functions", functions,
+                "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0", "--functions", functions,
             ], log: "\(directory)/log")
         self.child = child
         do {
@@ -33,6 +35,7 @@ final class HearthServer: Contestant {
                 throw Failure("hearth does not name its ports: \(child.lastOutput)")
             }
             ports = (front, api)
+            cachePort = Self.port(lines, "cache")
             target = (listener == .front ? front : api, path, body)
         } catch {
             child.stop()

@@ -109,7 +109,7 @@ final class PeerServer: Contestant {
 }
 
 /// A port that was free a moment ago: the peers cannot tell which one the kernel chose for them.
-private func freePort() throws -> UInt16 {
+func freePort() throws -> UInt16 {
     let socket = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
     defer { close(socket) }
     var address = sockaddr_in()

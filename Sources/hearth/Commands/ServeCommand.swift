@@ -18,6 +18,7 @@ struct Serve: ParsableCommand {
     @Option(help: "The data directory (overrides the configuration).") var data: String?
     @Option(help: "The front listener's address, as in 127.0.0.1:8080.") var front: String?
     @Option(help: "The API listener's address, as in 127.0.0.1:9000.") var api: String?
+    @Option(help: "The cache listener's address, as in 127.0.0.1:6380.") var cache: String?
     @Option(help: "The directory whose functions are deployed at start.") var functions: String?
     @Flag(help: "Deploy a function again whenever one of its files is saved.") var watch = false
     @Flag(help: "Print one JSON object a line.") var json = false
@@ -49,6 +50,7 @@ struct Serve: ParsableCommand {
         }
         if let front { settings.front = try address(front, "--front") }
         if let api { settings.api = try address(api, "--api") }
+        if let cache { settings.cache = try address(cache, "--cache") }
         return settings
     }
 
@@ -73,11 +75,12 @@ struct ServeReport: Sendable {
         if isJSON {
             return sayJSON([
                 "event": "listening", "front": "http://\(endpoints.front)", "api": "http://\(endpoints.api)",
-                "pid": Int(endpoints.pid),
+                "cache": endpoints.cache, "pid": Int(endpoints.pid),
             ])
         }
         say("front  http://\(endpoints.front)/FUNCTION/")
         say("api    http://\(endpoints.api)  (eval \"$(hearth env)\" points aws and boto3 at it)")
+        say("cache  redis://\(endpoints.cache)  (for Redis clients; the variable HEARTH_CACHE_URL has the password)")
     }
 
     func deployed(_ name: String, _ result: Deployment.Result, url: String) {

@@ -53,6 +53,7 @@ struct Describe: ParsableCommand {
         say("workers    \(workers["idle"] ?? 0) idle, \(workers["busy"] ?? 0) busy, \(workers["starting"] ?? 0) starting; provisioned \(workers["provisioned_ready"] ?? 0) of \(workers["provisioned"] ?? 0)")
         say("starts by  \(text("starts_by"))")
         if let reserved = answer["reserved"] as? Int { say("reserved   \(reserved)") }
+        if let memo = answer["memoize"] as? [String: Any] { say("memoized   \(memoLine(memo))") }
         let versions = (answer["versions"] as? [Int] ?? []).map(String.init).joined(separator: ", ")
         say("versions   \(versions.isEmpty ? "none published" : versions)")
         for cold in answer["cold_starts"] as? [[String: Any]] ?? [] {
@@ -155,7 +156,7 @@ struct Env: ParsableCommand {
             ("AWS_ENDPOINT_URL", "http://\(endpoints.api)"), ("AWS_ACCESS_KEY_ID", credentials.accessKeyID),
             ("AWS_SECRET_ACCESS_KEY", credentials.secretAccessKey), ("AWS_REGION", endpoints.region),
             ("AWS_DEFAULT_REGION", endpoints.region), ("HEARTH_API", "http://\(endpoints.api)"),
-            ("HEARTH_FRONT", "http://\(endpoints.front)"),
+            ("HEARTH_FRONT", "http://\(endpoints.front)"), ("HEARTH_CACHE_URL", endpoints.cacheURL(credentials)),
         ]
         if connection.json {
             return sayJSON(Dictionary(uniqueKeysWithValues: variables))

@@ -52,11 +52,19 @@ class Identity:
 class Context:
     """The second argument of a handler; Lambda's attributes and methods."""
 
-    function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-    memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-    log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-    log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+    function_name = None
+    memory_limit_in_mb = None
+    log_group_name = None
+    log_stream_name = None
     tenant_id = None
+
+    @classmethod
+    def read(cls, environment):
+        """Takes what is the same for all invocations of this process."""
+        cls.function_name = environment.get("AWS_LAMBDA_FUNCTION_NAME")
+        cls.memory_limit_in_mb = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        cls.log_group_name = environment.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        cls.log_stream_name = environment.get("AWS_LAMBDA_LOG_STREAM_NAME")
 
     def __init__(self, request_id, deadline_ms, names, client_context):
         self.aws_request_id = request_id
@@ -384,9 +392,11 @@ def send_ready(peak_kib, import_began, import_ended):
     send(_READY, struct.pack("<QQQIH", _started, import_began, import_ended, peak_kib, threads))
 
 
-def run_worker(import_began):
+def run_worker():
     import gc
 
+    begin()
+    import_began = time.monotonic_ns()
     for descriptor in (_IN, _OUT):
         os.set_inheritable(descriptor, False)
     handler = import_handler(lambda error: send(_INIT_FAILED, error))
@@ -399,19 +409,19 @@ def run_worker(import_began):
     serve(handler, peak)
 
 
-def run_zygote(zygote_module, import_began):
+def run_zygote(zygote, make_hooks, writes_bytecode=True):
     """Imports the handler once; who comes back from `serve_forks` is a worker, forked on the server's order."""
     global _started
-    control = zygote_module.Control()
-    os.set_inheritable(_IN, False)
-    sandbox = zygote_module.make_sandbox()
-    randomness = zygote_module.Randomness(after_import)
-    handler = import_handler(control.fail)
+    begin()
+    zygote.begin()
+    import_began = time.monotonic_ns()
+    sys.dont_write_bytecode = not writes_bytecode
+    handler = import_handler(zygote.control.fail)
+    sys.dont_write_bytecode = False
     import_ended = time.monotonic_ns()
     flush_log()
-    times = _started, import_began, import_ended
     peak_kib = PeakMemory().read()
-    zygote = zygote_module.prepare(control, randomness, sandbox, zygote_module.Hooks(), times, peak_kib)
+    zygote.prepare(make_hooks(), (_started, import_began, import_ended), peak_kib)
     # A fork begins with its zygote's memory; it looks for itself at its first invocation.
     peak = PeakMemory(peak_kib)
     zygote.serve_forks()
@@ -433,20 +443,29 @@ def run_zygote(zygote_module, import_began):
     os._exit(0)
 
 
-def main():
-    zygote_module = None
-    if os.environ.pop("HEARTH_ZYGOTE", None):
-        import hearth_zygote as zygote_module
+def prepare():
+    """What is the same for all functions."""
     # Each line is written when it ends: what a function printed before it hung or crashed is what its author needs most.
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
     after_import("logging", lambda _: set_up_logging())
-    import_began = time.monotonic_ns()
-    if zygote_module is None:
-        run_worker(import_began)
+
+
+def begin():
+    """The process has its function's environment now."""
+    Context.read(os.environ)
+    sys.path[0] = os.environ.get("LAMBDA_TASK_ROOT", os.getcwd())
+
+
+def main():
+    if "HEARTH_ZYGOTE" in os.environ:
+        import hearth_zygote
+
+        prepare()
+        run_zygote(hearth_zygote.Zygote(after_import), hearth_zygote.Hooks)
     else:
-        run_zygote(zygote_module, import_began)
+        prepare()
+        run_worker()
 
 
 if __name__ == "__main__":

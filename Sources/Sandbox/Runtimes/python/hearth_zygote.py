@@ -68,8 +68,6 @@ class Randomness:
 
     def renew(self):
         """Called in each child. The module's own generator has been seeded again by the module itself (os.fork)."""
-        # What a worker makes from now on is its own.
-        self.is_renewed = True
         for reference in self.seeded:
             generator = reference()
             if generator is not None:
@@ -142,22 +140,19 @@ class Control:
         self.send(FAILED, error[:_DATAGRAM_MAX])
 
 
-def make_sandbox():
-    """What is left of the sandbox for each fork to do; nothing where there is none."""
-    return Sandbox() if "HEARTH_FILTER" in os.environ else None
-
-
 class Sandbox:
     """What a worker shuts behind itself after the fork: its own /tmp, then the system calls that had to make it.
 
-    hearth-init has made the rest of the sandbox and passes the system-call filter as a file. All that the calls need is
-    made before the fork, and one that changes nothing is made too, so that a worker pays for the calls alone.
+    The sandbox's first process has made the rest and passes the system-call filter as a file. All that the calls need is made
+    before the fork, what does not depend on the version even before the base forks its zygote; and one that changes nothing
+    is made too, so that a worker pays for the calls alone.
     """
 
     NEW_USER, NEW_NS = 0x10000000, 0x00020000
     SET_SECUREBITS, GET_SECCOMP, SET_SECCOMP, FILTER = 28, 21, 22, 2
     NO_ROOT = 0b11  # SECBIT_NOROOT and its lock
     PROCESSES_MAX = 1024  # Lambda's own figure
+    FILTER_MAX = 4096
     SHARED = b"mode=1777,size=64m,nr_inodes=16k"
 
     def __init__(self):
@@ -167,20 +162,28 @@ class Sandbox:
         libc = ctypes.CDLL(None, use_errno=True)
         self.unshare, self.mount, self.prctl, self.capset = libc.unshare, libc.mount, libc.prctl, libc.capset
         self.get_errno = ctypes.get_errno
-        self.tmp = os.environ.pop("HEARTH_TMP", "").encode()
-        number = int(os.environ.pop("HEARTH_FILTER"))
-        size = os.fstat(number).st_size
-        self.filter = ctypes.create_string_buffer(os.pread(number, size, 0), size)
-        os.close(number)
 
         class Program(ctypes.Structure):
-            _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+            _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
-        self.program = Program(size // 8, ctypes.addressof(self.filter))
+        self.program = Program()
         self.program_address = ctypes.byref(self.program)
         # capset(2): version 3, this process; two empty sets.
         self.header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         self.none = (ctypes.c_uint32 * 6)()
+        self.get_limit, self.set_limit, self.process_limit = resource.getrlimit, resource.setrlimit, resource.RLIMIT_NPROC
+        self.infinity = resource.RLIM_INFINITY
+        self.prctl(self.GET_SECCOMP, 0, 0, 0, 0)
+
+    def read(self, environment):
+        """Takes what the sandbox's first process has left for the workers; false where there is no sandbox."""
+        self.tmp = environment.pop("HEARTH_TMP", "").encode()
+        number = int(environment.pop("HEARTH_FILTER", "-1"))
+        if number < 0:
+            return False
+        text = os.pread(number, self.FILTER_MAX, 0)
+        os.close(number)
+        self.program.length, self.program.instructions = len(text) // 8, text
         uid, gid = os.getuid(), os.getgid()
         self.maps = [
             ("/proc/self/setgroups", b"deny"),
@@ -188,10 +191,9 @@ class Sandbox:
             ("/proc/self/gid_map", f"{gid} {gid} 1".encode()),
         ]
         # What is stricter already cannot be loosened.
-        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-        self.processes = self.PROCESSES_MAX if most == resource.RLIM_INFINITY else min(self.PROCESSES_MAX, most)
-        self.set_limit, self.process_limit = resource.setrlimit, resource.RLIMIT_NPROC
-        self.prctl(self.GET_SECCOMP, 0, 0, 0, 0)
+        most = self.get_limit(self.process_limit)[1]
+        self.processes = self.PROCESSES_MAX if most == self.infinity else min(self.PROCESSES_MAX, most)
+        return True
 
     def check(self, result, what):
         if result != 0:
@@ -235,13 +237,49 @@ def reason_against(hooks):
     return None
 
 
+def set_scheduling(policy):
+    """A zygote is SCHED_BATCH, its workers are ordinary again.
+
+    Woken by an order on the processor of the server's loop, it would take that from it for as long as a fork takes, a
+    millisecond. A batch process takes it from nobody (sched(7)).
+    """
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+    except OSError:
+        pass
+
+
 class Zygote:
-    def __init__(self, control, randomness, hooks, sandbox):
-        self.control = control
-        self.randomness = randomness
-        self.hooks = hooks
-        self.sandbox = sandbox
+    """All that a zygote needs beside the function; a base makes it before its zygotes are."""
+
+    is_rehearsed = False
+
+    def __init__(self, after_import):
+        self.control = Control()
+        self.randomness = Randomness(after_import)
+        self.sandbox = Sandbox()
+        self.hooks = None
         self.tags = {}
+
+    def begin(self):
+        """The process has its version's environment now, and nothing of the function has run."""
+        os.set_inheritable(_CONTROL, False)
+        os.environ.pop("HEARTH_ZYGOTE", None)
+        self.is_sandboxed = self.sandbox.read(os.environ)
+
+    def prepare(self, hooks, times, peak_kib):
+        """Makes this process ready to be forked and says so."""
+        self.hooks = hooks
+        hooks.run_before()
+        gc.collect()
+        refusal = reason_against(hooks)
+        if refusal:
+            self.control.send(REFUSES, refusal.encode())
+            os._exit(0)
+        if not self.is_rehearsed:
+            rehearse(self.randomness)
+        gc.freeze()
+        self.control.send(READY, struct.pack("<QQQI", *times, peak_kib))
 
     def serve_forks(self):
         """Forks on command; returns in each child. The end of the socket ends the process.
@@ -249,6 +287,7 @@ class Zygote:
         What can be done before the fork is done before it: each page that a child writes first is copied for it, which
         costs time and memory. For the same reason signals go through the module below `signal`, which makes no enums.
         """
+        set_scheduling(os.SCHED_BATCH)
         _signal.signal(_signal.SIGCHLD, lambda *_: self.collect())
         while True:
             order, descriptors = self.control.receive()
@@ -307,10 +346,13 @@ class Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
         os.setpgid(0, 0)
+        set_scheduling(os.SCHED_OTHER)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGCHLD,))
         self.randomness.renew()
-        if self.sandbox:
+        # What a worker makes from now on is its own.
+        self.randomness.is_renewed = True
+        if self.is_sandboxed:
             self.sandbox.enter()
 
 
@@ -332,17 +374,3 @@ def rehearse(randomness):
             randomness.renew()
     except Exception:
         pass
-
-
-def prepare(control, randomness, sandbox, hooks, times, peak_kib):
-    """Makes this process ready to be forked and says so; returns the zygote."""
-    hooks.run_before()
-    gc.collect()
-    refusal = reason_against(hooks)
-    if refusal:
-        control.send(REFUSES, refusal.encode())
-        os._exit(0)
-    rehearse(randomness)
-    gc.freeze()
-    control.send(READY, struct.pack("<QQQI", *times, peak_kib))
-    return Zygote(control, randomness, hooks, sandbox)

@@ -47,20 +47,18 @@ def _prepare():
     import hearth_zygote
 
     # What the function's init seeds is known from its first import on.
-    randomness = hearth_zygote.Randomness(hearth_imports.after_import)
+    zygote = hearth_zygote.Zygote(hearth_imports.after_import)
+    zygote.begin()
     later = _Later()
 
     def patch(module):
         def restore_next(client):
-            control = hearth_zygote.Control()
-            os.set_inheritable(3, False)
-            sandbox = hearth_zygote.make_sandbox()
             sys.stdout.flush()
             sys.stderr.flush()
             # The client runs the hooks itself.
             hooks = hearth_zygote.Hooks(runs=False)
             now = time.monotonic_ns()
-            zygote = hearth_zygote.prepare(control, randomness, sandbox, hooks, (started, started, now), 0)
+            zygote.prepare(hooks, (started, started, now), 0)
             zygote.serve_forks()
             client.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
             if module.runtime_client is not None:
@@ -72,5 +70,5 @@ def _prepare():
     hearth_imports.after_import("awslambdaric.lambda_runtime_client", patch)
 
 
-if os.environ.pop("HEARTH_ZYGOTE", None):
+if "HEARTH_ZYGOTE" in os.environ:
     _prepare()

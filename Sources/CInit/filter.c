@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "init.h"
+#include "CInit.h"
 
 #include <errno.h>
 #include <linux/audit.h>

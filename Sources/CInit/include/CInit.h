@@ -3,10 +3,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// hearth-init: the first process of a sandbox. It was cloned into new namespaces; it builds the root directory that the
-// program sees, gives up what it may, starts the program, collects what ends, and goes when the program has gone.
+// The first process of a sandbox. It was cloned into new namespaces; it builds the root directory that the program sees,
+// forks the program, which gives up what it may, collects what ends, and goes when the program has gone.
 //
-// Static, so that its start costs half a millisecond; plain C, so that nothing else runs beside it.
+//     hearth-init   is executed for one sandbox, and the program is executed in it
+//     hearth-base   is part of an initialised interpreter, whose forks are the first process and the program
+//
+// Plain C, so that nothing else runs beside it.
 
 enum { binds_max = 64, cgroups_max = 4, hidden_max = 4 };
 
@@ -35,6 +38,15 @@ struct plan {
     bool lingers;           // when the program ends, wait for all other processes
     char *const *program;   // path and arguments
 };
+
+/// Reads `--NAME VALUE …  -- PROGRAM ARGUMENT …`, behind a first word that is not looked at.
+struct plan read_plan(char **argument);
+
+/// Makes the sandbox around a new process and returns in that, which has given up its rights. The calling process becomes
+/// the first of the sandbox, and ends when there is nothing left for it to do.
+///
+/// Returns a descriptor from which a zygote's forks get their system-call filter, or -1.
+int enter_sandbox(const struct plan *plan);
 
 // What the server is told, as datagrams: a kind, then the value.
 enum message_kind { message_listener = 'L', message_exit = 'E', message_failure = 'F' };

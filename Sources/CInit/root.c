@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "init.h"
+#include "CInit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

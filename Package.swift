@@ -7,7 +7,8 @@ let modules: [Module] = [
     Module("Base", "clocks, identifiers, limits, byte buffers, counters and histograms", []),
     // perimeter: the only importers of C
     Module("UV", "libuv with Swift ownership: loops, streams, timers, polls", ["Base", "CUV"]),
-    Module("Crypto", "digests, HMAC and random bytes over OpenSSL", ["Base", "COpenSSL"]),
+    Module("Crypto", "digests, HMAC and random bytes over OpenSSL; CRCs", ["Base", "COpenSSL", "CChecksum"]),
+    Module("Zstd", "zstd frames over libzstd", ["CZstd"]),
     Module("Archive", "zip packages, written and safely unpacked, over libarchive", ["Base", "CArchive"]),
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
@@ -20,6 +21,7 @@ let modules: [Module] = [
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("DiskCache", "the cache's second level: what is worth keeping, in SQLite", ["Base", "Cache", "GRDB", "GRDBSQLite"]),
     Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
+    Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "Zstd", "GRDB", "GRDBSQLite"]),
     Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
@@ -37,6 +39,7 @@ let modules: [Module] = [
             "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
             "AsyncInvoke",
         ]),
+    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),
     Module(
         "Admin", "metrics, health, logs, Hearth's own calls",
         ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
@@ -78,9 +81,11 @@ let tests: [(String, [String])] = [
     ("RESP", ["Base", "RESP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
+    ("S3API", ["Base", "Objects", "S3API"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
+    ("Objects", ["Base", "Crypto", "Objects"]),
     ("EventQueue", ["Base", "EventQueue"]),
     ("AsyncInvoke", ["AsyncInvoke", "Base", "EventQueue", "TestSupport"]),
     ("Pool", ["Base", "Pool"]),
@@ -110,6 +115,8 @@ let package = Package(
         .systemLibrary(name: "CUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         .target(name: "CSandbox", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
         .target(name: "CInit", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // Static: it starts in half a millisecond. (The linker driver is Swift's, the program is not.)
@@ -138,7 +145,11 @@ let package = Package(
         .target(name: "CEpoll", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         // What a contributor runs: `dev check`, `dev bench`.
         .executableTarget(
-            name: "dev", dependencies: ["Base", "Cache", "CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            name: "dev",
+            dependencies: [
+                "Base", "Cache", "CEpoll", "Crypto", "Objects", .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: settings),
         // Starts the built `hearth` and talks to it; for the tests of the whole.
         .target(name: "TestSupport", dependencies: ["Base", "SigV4"], path: "Tests/Support", swiftSettings: settings),

@@ -24,6 +24,8 @@ package enum Limits {
     /// The longest pause inside a body.
     package static let bodyIdleTimeout = Span.seconds(30)
     package static let keepAliveTimeout = Span.seconds(75)
+    /// How long a stopping server waits, when all invocations have ended, for what is still under way on the API listener.
+    package static let drainTimeout = Span.seconds(5)
     package static let writeTimeout = Span.seconds(60)
 
     // cache
@@ -32,6 +34,41 @@ package enum Limits {
     /// What its second level may take on disk, unless configured, and the least that makes sense.
     package static let cacheDiskBytes = 1 << 30
     package static let cacheDiskBytesMin = 16 << 20
+
+    // objects
+    /// A row of an object's body.
+    package static let objectChunkBytes = 256 * 1024
+    /// Bodies up to this lie beside their metadata: one commit instead of two.
+    package static let objectInlineBytes = 16 * 1024
+    /// Bodies on their way to the disk, of all writers together; beyond it they are told to wait.
+    package static let objectBufferBytes = 32 << 20
+    /// Of one writer.
+    package static let objectWriterBufferBytes = 4 << 20
+    /// Rows of bodies in one commit.
+    package static let objectBatchBytes = 8 << 20
+    /// Requests in one commit of metadata.
+    package static let objectGroupMax = 128
+    /// Parts of one upload (S3).
+    package static let objectPartsMax = 10_000
+    package static let objectPartBytesMin: Int64 = 5 << 20
+    /// A part, and an object put whole (S3).
+    package static let objectPartBytesMax: Int64 = 5 << 30
+    /// An object of parts (S3 since December 2025).
+    package static let objectBytesMax: Int64 = 50 << 40
+    /// How long a completed upload answers the same again.
+    package static let objectCompletedMilliseconds: Int64 = 7 * 86_400_000
+
+    // objects, as S3 bounds them
+    /// A single PUT or a part: 5 GiB (Amazon S3 quotas).
+    package static let s3PartBytesMax = 5 << 30
+    /// The same with what `aws-chunked` adds.
+    package static let s3BodyBytesMax = s3PartBytesMax + s3PartBytesMax / 8
+    /// An XML document or a policy: 10,000 parts and 1,000 keys fit.
+    package static let s3DocumentBytesMax = 8 << 20
+    /// A refused request's body is read to its end when it is at most so long.
+    package static let s3DiscardBytesMax = 64 * 1024
+    /// The fields before the file of an upload by form.
+    package static let s3FormFieldsBytesMax = 64 * 1024
 
     // workers
     package static let initTimeout = Span.seconds(10)

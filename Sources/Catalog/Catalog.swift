@@ -1,3 +1,4 @@
+internal import Base
 internal import Crypto
 internal import Foundation
 internal import GRDB
@@ -17,7 +18,14 @@ package final class Catalog: Sendable {
 
     /// Opens or makes `catalog.sqlite` in `directory`, which must exist and be writable.
     package init(directory: String) throws(CatalogError) {
-        lock = try FileLock(path: directory + "/lock")
+        let path = directory + "/lock"
+        do { lock = try FileLock(path: path) } catch {
+            switch error {
+            case .unwritable(let reason): throw .storage("the data directory cannot be written (\(path): \(reason))")
+            case .held:
+                throw .storage("another Hearth uses this data directory (\(path) is locked): stop it, or choose another with --data")
+            }
+        }
         do {
             var configuration = Configuration()
             configuration.journalMode = .wal

@@ -57,6 +57,13 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var retryDelay = 60
     /// Bytes of the shared cache.
     package var cacheMemory = Limits.cacheMemoryBytes
+    /// The directory of what objects are seldom read; empty: beside the others.
+    package var coldObjects = ""
+    /// How long a day is to the lifecycle of objects.
+    package var daySeconds = 86_400
+    /// A second account of S3; both or none.
+    package var altAccessKey = ""
+    package var altSecretKey = ""
     /// Bytes of the cache's second level on disk; 0: there is none.
     package var cacheDisk = Limits.cacheDiskBytes
     /// A result is acknowledged when it is on disk.
@@ -104,6 +111,15 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "cache.memory", .number(1 << 20...1 << 40, default: Limits.cacheMemoryBytes), unit: "bytes",
             "What the shared cache may take: keys, values and their overhead."),
+        ConfigKey(
+            "objects.cold", .text(default: ""),
+            "The directory for objects that are seldom read, maybe on another disk; empty: in the data directory."),
+        ConfigKey(
+            "lifecycle.day_seconds", .number(1...86_400, default: 86_400), unit: "seconds",
+            "How long a day is to lifecycle rules and tiers; shorter only to try them out."),
+        ConfigKey(
+            "s3.alt_access_key", .text(default: ""), "The key of a second account of S3, for what one account shows the other."),
+        ConfigKey("s3.alt_secret_key", .text(default: ""), "Its secret."),
         ConfigKey(
             "cache.disk", .number(0...1 << 44, default: Limits.cacheDiskBytes), unit: "bytes",
             "What `cache.sqlite` in the data directory may take, where stored results survive a restart; 0: nothing, else 16 MiB at least."),
@@ -172,6 +188,13 @@ package struct RuntimeConfig: Equatable, Sendable {
         logBytes = file.number("logs.bytes_per_function") ?? logBytes
         retryDelay = file.number("async.retry_delay") ?? retryDelay
         cacheMemory = file.number("cache.memory") ?? cacheMemory
+        coldObjects = file.text("objects.cold") ?? coldObjects
+        daySeconds = file.number("lifecycle.day_seconds") ?? daySeconds
+        altAccessKey = file.text("s3.alt_access_key") ?? ""
+        altSecretKey = file.text("s3.alt_secret_key") ?? ""
+        guard altAccessKey.isEmpty == altSecretKey.isEmpty else {
+            throw file.fail("s3.alt_access_key", "s3.alt_access_key and s3.alt_secret_key belong together: give both")
+        }
         cacheViews = file.number("cache.views") ?? cacheViews
         cacheAsksPassword = try file.choice("cache.password", ["on", "off"]) == "on"
         cacheDisk = file.number("cache.disk") ?? cacheDisk
@@ -192,6 +215,8 @@ package struct RuntimeConfig: Equatable, Sendable {
             ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
+            ("objects.cold", coldObjects != other.coldObjects), ("lifecycle.day_seconds", daySeconds != other.daySeconds),
+            ("s3.alt_access_key", altAccessKey != other.altAccessKey), ("s3.alt_secret_key", altSecretKey != other.altSecretKey),
             ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
             ("cache.disk", cacheDisk != other.cacheDisk), ("cache.data", cacheKeepsData != other.cacheKeepsData),
         ].filter(\.1).map(\.0)

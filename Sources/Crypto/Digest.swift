@@ -42,6 +42,19 @@ package func hmacSHA256(key: [UInt8], _ message: String) -> [UInt8] {
     return message.withUTF8 { hmacSHA256(key: key, UnsafeRawBufferPointer($0)) }
 }
 
+/// HMAC-SHA-1, for signatures of old that still verify; not for anything new.
+package func hmacSHA1(key: [UInt8], _ message: String) -> [UInt8] {
+    var message = message
+    return message.withUTF8 { bytes in
+        [UInt8](unsafeUninitializedCapacity: 20) { out, length in
+            var count: UInt32 = 0
+            let result = HMAC(EVP_sha1(), key, Int32(key.count), bytes.baseAddress, bytes.count, out.baseAddress, &count)
+            precondition(result != nil, "OpenSSL cannot compute an HMAC")
+            length = 20
+        }
+    }
+}
+
 /// Compares in a time that does not depend on where the first difference is.
 package func equalsInConstantTime(_ a: [UInt8], _ b: [UInt8]) -> Bool {
     a.count == b.count && CRYPTO_memcmp(a, b, a.count) == 0

@@ -142,9 +142,8 @@ final class FieldSection {
             if repeated { throw .transferEncodingRepeated }
             try noteTransferEncoding(value, size)
         case .expect:
-            // RFC 9110 §10.1.1: 100-continue is the only expectation there is
-            guard equalsIgnoringCase(value, count: size, "100-continue") else { throw .expectation }
-            expectsContinue = true
+            // RFC 9110 §10.1.1: 100-continue is the only expectation there is; others may be ignored, as S3 does.
+            expectsContinue = equalsIgnoringCase(value, count: size, "100-continue")
         default:
             break
         }

@@ -10,14 +10,13 @@ package enum HTTPError: Error, Equatable, CaseIterable {
     case transferEncoding, transferEncodingRepeated, transferEncodingInHTTP10, transferCodingUnknown
     case chunkSize, chunkLineTooLong, chunkOverhead, chunkEnd, trailerForbidden
     case lineTooLong, tooManyFields, headTooLarge, bodyTooLarge
-    case expectation, methodNotSupported, version
+    case methodNotSupported, version
 
     /// The status code that answers it.
     package var status: Int {
         switch self {
         case .bodyTooLarge: 413
         case .lineTooLong: 414
-        case .expectation: 417
         case .tooManyFields, .headTooLarge: 431
         case .transferCodingUnknown, .methodNotSupported: 501
         case .version: 505
@@ -57,7 +56,6 @@ package enum HTTPError: Error, Equatable, CaseIterable {
         case .tooManyFields: "The message has too many headers."
         case .headTooLarge: "The message's headers are too large."
         case .bodyTooLarge: "The body is too large."
-        case .expectation: "The only expectation understood is 100-continue."
         case .methodNotSupported: "CONNECT is not supported."
         case .version: "Only HTTP/1.0 and HTTP/1.1 are supported."
         }

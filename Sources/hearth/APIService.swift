@@ -3,6 +3,7 @@ import Base
 import HTTP
 import LambdaAPI
 import Net
+import S3API
 import SigV4
 import UV
 
@@ -10,12 +11,14 @@ import UV
 final class APIService: HTTPService {
     private let lambda: LambdaService
     private let admin: AdminService
+    private let s3: S3Service
     private let verifier: Verifier
     private static let services: Set<String> = ["lambda", "hearth"]
 
-    init(lambda: LambdaService, admin: AdminService, credentials: Credentials) {
+    init(lambda: LambdaService, admin: AdminService, s3: S3Service, credentials: Credentials) {
         self.lambda = lambda
         self.admin = admin
+        self.s3 = s3
         verifier = Verifier { $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
     }
 
@@ -25,16 +28,24 @@ final class APIService: HTTPService {
     }
 
     func bodyBytesMax(_ request: HTTPRequest) -> Int {
-        isAdmin(request.path) ? admin.bodyBytesMax(request) : lambda.bodyBytesMax(request)
+        if isAdmin(request.path) { return admin.bodyBytesMax(request) }
+        return S3Service.isFor(request) ? s3.bodyBytesMax(request) : lambda.bodyBytesMax(request)
     }
 
     func refuseTooLarge(_ request: HTTPRequest) {
-        if isAdmin(request.path) { admin.refuseTooLarge(request) } else { lambda.refuseTooLarge(request) }
+        if isAdmin(request.path) { return admin.refuseTooLarge(request) }
+        if S3Service.isFor(request) { s3.refuseTooLarge(request) } else { lambda.refuseTooLarge(request) }
+    }
+
+    /// Objects are as long as they like: S3 takes its bodies as they come.
+    func bodyReceiver(_ request: HTTPRequest) -> (any BodyReceiver)? {
+        !isAdmin(request.path) && S3Service.isFor(request) ? s3.bodyReceiver(request) : nil
     }
 
     func handle(_ request: HTTPRequest) {
         let isAdmin = isAdmin(request.path)
         if isAdmin, AdminService.isOpen(request.path) { return admin.handle(request) }
+        if !isAdmin, S3Service.isFor(request) { return s3.handle(request) }
         do throws(SigV4Error) {
             _ = try verifier.verify(
                 signedParts(of: request), body: request.body, services: Self.services,

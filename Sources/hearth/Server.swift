@@ -9,6 +9,8 @@ import Foundation
 import Invoker
 import LambdaAPI
 import Net
+import Objects
+import S3API
 import Sandbox
 import SigV4
 import UV
@@ -23,6 +25,8 @@ final class Server {
     private let catalog: Catalog
     private let cgroups: Cgroups?
     private let cache: SharedCache
+    private let objects: ObjectStore
+    private let upkeep: S3Upkeep
     private let cacheFace: CacheFace
     private let invoker: Invoker
     private let admin: AdminService
@@ -30,6 +34,7 @@ final class Server {
     private let api: HTTPListener
     private var signals: [SignalWatcher] = []
     private var isStopping = false
+    private var patience: UV.Timer?
 
     init(config: RuntimeConfig) throws {
         Self.raiseOpenFilesLimit()
@@ -63,10 +68,13 @@ final class Server {
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
         let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
+        objects = try ObjectService.open(config, data)
+        upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
+        let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
-            config.api, APIService(lambda: lambda, admin: admin, credentials: credentials), loop, timeouts,
+            config.api, APIService(lambda: lambda, admin: admin, s3: s3, credentials: credentials), loop, timeouts,
             config.connections)
         cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         cache.warm()
@@ -161,8 +169,10 @@ final class Server {
         Thread.detachNewThread {
             start { failed in remote.post { box.wrapped.undeployed = failed } }
         }
+        upkeep.start()
         // The listeners alone keep the loop running.
         loop.run()
+        objects.close()
         cache.stop()
         data.removeEndpoints()
         cgroups?.end()
@@ -195,10 +205,22 @@ final class Server {
             return loop.stop()
         }
         isStopping = true
+        upkeep.stop()
         tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
-        api.drain {}
+        var isDrained = false
+        var areCallsOver = false
+        api.drain { [unowned self] in
+            isDrained = true
+            if areCallsOver { loop.stop() }
+        }
         cacheFace.close()
-        invoker.stop { [unowned self] in loop.stop() }
+        invoker.stop { [unowned self] in
+            areCallsOver = true
+            // Uploads and downloads may end too, but not for ever: what is cut off has not been acknowledged.
+            guard !isDrained, let patience = try? UV.Timer(loop: loop) else { return loop.stop() }
+            self.patience = patience
+            patience.start(after: Limits.drainTimeout) { [unowned self] in loop.stop() }
+        }
     }
 }

@@ -32,7 +32,7 @@ enum AWSClients {
 
     @Test(
         .enabled(if: AWSClients.python != nil, "no python3 here has boto3: pip install boto3, or apt-get install python3-boto3"),
-        arguments: ["functions", "invoke", "concurrency", "refusals"])
+        arguments: ["functions", "invoke", "concurrency", "refusals", "objects"])
     func boto3Gets(theme: String) throws {
         let server = try Self.server.get()
         let result = try run(

@@ -70,9 +70,10 @@ import Testing
         try wire.send("POST /echo/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n")
         #expect(try wire.response().status == 413)
         #expect(try wire.isClosed())
-        let wrong = try Wire(server.front)
-        try wrong.send("POST /echo/ HTTP/1.1\r\nHost: x\r\nExpect: 200-fine\r\nContent-Length: 3\r\n\r\nabc")
-        #expect(try wrong.response().status == 417)
+        // An expectation that is none of HTTP's is ignored.
+        let other = try Wire(server.front)
+        try other.send("POST /echo/ HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nExpect: 200-fine\r\nContent-Length: 3\r\n\r\nabc")
+        #expect(try other.response().object["body"] as? String == "abc")
         // Answers of unknown length come in chunks; to an HTTP/1.0 client until the close.
         let log = try server.call("GET", "/_hearth/functions/echo/logs")
         #expect(log.status == 200 && log["transfer-encoding"] == "chunked" && log.text.contains("START RequestId"), "\(log)")
@@ -138,7 +139,8 @@ import Testing
         let smuggled = "GET /_hearth/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
         for (request, status) in cases {
             let wire = try Wire(onAPI ? server.api : server.front)
-            try wire.send(request + smuggled)
+            // (On the API listener other paths are S3's, whose bodies are judged after who sends them.)
+            try wire.send((onAPI ? request.replacingOccurrences(of: "/echo/", with: "/2015-03-31/echo/") : request) + smuggled)
             let answer = try wire.response()
             #expect(answer.status == status && answer["connection"] == "close" && !answer.body.isEmpty, "\(request.debugDescription): \(answer)")
             #expect(try wire.isClosed(), "\(request.debugDescription) was followed by a second answer")

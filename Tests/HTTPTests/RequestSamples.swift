@@ -212,6 +212,4 @@ let badRequests: [(String, HTTPError)] = [
     (post + "Transfer-Encoding\r\n : chunked\r\n\r\n", .fieldName),
     (post + "Transfer-Encoding:\r\n chunked\r\n\r\n", .transferEncoding),
     ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", .transferEncodingInHTTP10),
-    (post + "Expect: 200-ok\r\n\r\n", .expectation),
-    (post + "Expect:\r\n\r\n", .expectation),
 ]

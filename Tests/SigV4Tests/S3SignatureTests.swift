@@ -30,8 +30,8 @@ import Testing
         for (name, answer) in missing { #expect(refusal(Self.presigned([name: nil as String?])) == answer, "\(name)") }
         let cases: [(SignedParts, UInt64, String)] = [
             (Self.presigned(), 0, "let in"), (Self.presigned(), 86_399, "let in"), (Self.presigned(), 86_400, "403 AccessDenied"),
-            (Self.presigned(host: "other.s3.amazonaws.com"), 0, "403 SignatureDoesNotMatch"), (Self.presigned(["X-Amz-Expires": "604801"]), 0, "400 AuthorizationQueryParametersError"),
-            (Self.presigned(["X-Amz-Expires": "86401"]), 0, "403 SignatureDoesNotMatch"), (Self.presigned(["X-Amz-Expires": "-1"]), 0, "400 AuthorizationQueryParametersError"),
+            (Self.presigned(host: "other.s3.amazonaws.com"), 0, "403 SignatureDoesNotMatch"), (Self.presigned(["X-Amz-Expires": "604801"]), 0, "403 AuthorizationQueryParametersError"),
+            (Self.presigned(["X-Amz-Expires": "86401"]), 0, "403 SignatureDoesNotMatch"), (Self.presigned(["X-Amz-Expires": "-1"]), 0, "403 AuthorizationQueryParametersError"),
             (Self.presigned(["X-Amz-Algorithm": "AWS4-HMAC-SHA1"]), 0, "400 AuthorizationQueryParametersError"),
             (Self.presigned(["X-Amz-Credential": "NOBODY%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"]), 0, "403 InvalidAccessKeyId"),
             (Self.presigned(["X-Amz-Credential": "AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fec2%2Faws4_request"]), 0, "400 AuthorizationQueryParametersError"),

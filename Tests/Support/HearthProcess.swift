@@ -169,13 +169,13 @@ package final class HearthProcess: @unchecked Sendable {
     /// One signed request to the API listener, or to another of its addresses.
     package func call(
         _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "",
-        at address: String? = nil, seconds: Double = 30
+        service: String = "lambda", at address: String? = nil, seconds: Double = 30
     ) throws -> WireResponse {
         let address = address ?? api
         let signer = Signer(
             credentials: Credentials(
                 accessKeyID: environment["AWS_ACCESS_KEY_ID"] ?? "", secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"] ?? ""),
-            region: environment["AWS_REGION"] ?? "", service: "lambda")
+            region: environment["AWS_REGION"] ?? "", service: service)
         let bytes = Array(body.utf8)
         let signed = bytes.withUnsafeBytes {
             signer.headers(

@@ -1,0 +1,69 @@
+internal import Base
+internal import Dispatch
+internal import Synchronization
+
+/// A piece of a body: so many bytes of a blob.
+struct Extent: Sendable {
+    /// In the body.
+    let start: Int64
+    let size: Int64
+    let pin: SegmentPin
+    let base: Int64
+    /// In the blob.
+    let blobStart: Int64
+}
+
+/// The bytes of one version: whole, or the range that was asked for. Later writes and deletes do not change what it gives: rows
+/// never change, and files that it needs are pinned.
+///
+/// Thread rule: one caller at a time, any thread; no call waits.
+package final class ObjectReader: Sendable {
+    package let head: Head
+    /// All bytes that were asked for, when they came with the head (small bodies): then `next` need not be called.
+    package let whole: [UInt8]?
+    private let extents: [Extent]
+    private let queue: DispatchQueue
+    private let position: Mutex<(at: Int64, extent: Int)>
+
+    init(head: Head, whole: [UInt8]?, extents: [Extent], queue: DispatchQueue) {
+        self.head = head
+        self.whole = whole
+        self.extents = extents
+        self.queue = queue
+        position = Mutex((head.range.lowerBound, 0))
+    }
+
+    /// The next bytes, 256 KiB at most; empty at the end. One call at a time. `damaged` or `storage`: the answer must break off.
+    package func next(done: @escaping ObjectStore.Done<[UInt8]>) {
+        queue.async { [self] in
+            do { done(.success(try read { Array($0) } ?? [])) } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
+        }
+    }
+
+    /// On the caller's thread, which may wait. nil at the end.
+    func read<T>(_ body: (UnsafeRawBufferPointer) -> T) throws -> T? {
+        var (at, index) = position.withLock { $0 }
+        guard at < head.range.upperBound else { return nil }
+        if let whole {
+            position.withLock { $0 = (head.range.upperBound, 0) }
+            return whole.withUnsafeBytes(body)
+        }
+        while index < extents.count, extents[index].start + extents[index].size <= at { index += 1 }
+        guard index < extents.count, extents[index].start <= at else {
+            throw ObjectsError.damaged("meta.sqlite is damaged: a body has no bytes at \(at)")
+        }
+        let extent = extents[index]
+        let chunkBytes = Int64(Limits.objectChunkBytes)
+        let inBlob = extent.blobStart + at - extent.start
+        let end = min(head.range.upperBound, extent.start + extent.size)
+        let offset = Int(inBlob % chunkBytes)
+        let (value, count): (T, Int) = try extent.pin.segment.read(base: extent.base, chunk: inBlob / chunkBytes) { bytes in
+            let count = max(0, min(bytes.count - offset, Int(end - at)))
+            return (body(UnsafeRawBufferPointer(rebasing: bytes[min(offset, bytes.count)..<min(offset, bytes.count) + count])), count)
+        }
+        guard count > 0 else { throw ObjectsError.damaged("\(extent.pin.segment.path) is damaged: a chunk is too short") }
+        at += Int64(count)
+        position.withLock { $0 = (at, index) }
+        return value
+    }
+}

@@ -1,0 +1,45 @@
+import Base
+import Config
+import Foundation
+import Objects
+import S3API
+import SigV4
+import UV
+
+/// Opens the object store of the data directory and puts S3 before it.
+enum ObjectService {
+    static func open(_ config: RuntimeConfig, _ data: DataDirectory) throws -> ObjectStore {
+        let directory = data.path + "/objects"
+        for path in [directory, config.coldObjects] where !path.isEmpty {
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            } catch { throw Failure("cannot make the directory of objects \(path): \(error.localizedDescription)") }
+        }
+        var seed = SystemRandomNumberGenerator()
+        var options = ObjectStore.Options(directory: directory, seed: seed.next(), clock: { Int64(Loop.epochMilliseconds) })
+        if !config.coldObjects.isEmpty { options.coldDirectory = config.coldObjects }
+        options.day = Int64(config.daySeconds) * 1000
+        do {
+            let store = try ObjectStore(options)
+            StoredRules.load(into: store)
+            return store
+        } catch { throw Failure("the objects in \(directory) cannot be opened: \(error)") }
+    }
+
+    /// The account of the credentials, and maybe a second one with the next number.
+    static func make(_ config: RuntimeConfig, _ store: ObjectStore, _ credentials: Credentials, loop: Loop, seed: UInt64) -> S3Service {
+        var accounts = [S3Account(id: config.accountID, name: "hearth", accessKeyID: credentials.accessKeyID)]
+        var secrets = [credentials.accessKeyID: credentials.secretAccessKey]
+        if !config.altAccessKey.isEmpty {
+            let next = String(((UInt64(config.accountID) ?? 0) + 1) % 1_000_000_000_000)
+            let id = String(repeating: "0", count: 12 - next.count) + next
+            accounts.append(S3Account(id: id, name: "alt", accessKeyID: config.altAccessKey))
+            secrets[config.altAccessKey] = config.altSecretKey
+        }
+        return S3Service(
+            loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts),
+            dayMilliseconds: Int64(config.daySeconds) * 1000, seed: seed
+        ) { secrets[$0] }
+    }
+}

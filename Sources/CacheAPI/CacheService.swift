@@ -55,7 +55,6 @@ package final class CacheService {
         random = Random(seed: options.seed)
         table = CommandTable(Command.all)
         databases[0] = try cache.addNamespace(NamespaceSettings(name: "data"))
-        settings.begin(cache)
         let earlier = cache.onRemoval
         cache.onRemoval = { [unowned self] removal in
             earlier?(removal)

@@ -63,6 +63,7 @@ struct Settings {
     /// Idle seconds after which a client is cut; 0: never.
     private(set) var timeout = 0
     private(set) var policy = "allkeys-lru"
+    /// 0: what the cache has.
     private(set) var memoryMax = 0
     private(set) var values: [String: String] = [:]
 
@@ -98,8 +99,6 @@ struct Settings {
 
     /// Memory may be short: asked before each command that needs some, so that the usual case is one look.
     private(set) var isTight = false
-
-    mutating func begin(_ cache: Cache) { memoryMax = cache.limitBytes }
 
     func namespace(named name: String) -> NamespaceSettings {
         var settings = NamespaceSettings(name: name)

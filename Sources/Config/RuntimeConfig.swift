@@ -160,7 +160,9 @@ package struct RuntimeConfig: Equatable, Sendable {
     /// The keys that differ in `other` and are read at the start only.
     package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
         [
-            ("listen.front", front != other.front), ("listen.api", api != other.api), ("data", data != other.data),
+            ("listen.front", front != other.front), ("listen.api", api != other.api),
+            ("listen.cache", cache != other.cache), ("cache.password", cacheAsksPassword != other.cacheAsksPassword),
+            ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
             ("functions", functions != other.functions), ("account_id", accountID != other.accountID),
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
             ("sandbox.show", sandboxShows != other.sandboxShows),

@@ -45,7 +45,7 @@ final class Server {
         cgroups = config.isolation == .off ? nil : Cgroups.find().0
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
-            isolation: isolation, cgroups: cgroups)
+            isolation: isolation, cgroups: cgroups, cacheDirectory: data.cacheDirectory)
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, seed: Self.randomSeed())
         invoker = Invoker(
             loop: loop, snapshot: catalog.snapshot, codeStore: store, settings: Self.invokerSettings(config), seed: Self.randomSeed())
@@ -173,6 +173,7 @@ final class Server {
             listener.timeouts = Self.timeouts(new)
             listener.connectionsMax = new.connections
         }
+        cacheFace.connectionsMax = new.connections
         let fixed = config.fixedKeys(unlike: new)
         tell("configuration reloaded" + (fixed.isEmpty ? "" : ", but for \(fixed.joined(separator: ", ")): restart for that"))
     }

@@ -139,7 +139,9 @@ enum DatabaseCommands {
         var cursor = UInt32.random(in: 0..<max(1, service.cache.scanEnd), using: &service.random)
         var rounds = 0
         while found.count < 16, rounds < 2 {
-            cursor = service.cache.scan(session.namespace, from: cursor, count: 16, at: service.clock.now) { key, _ in found.append(Array(key)) }
+            cursor = service.cache.scan(session.namespace, from: cursor, count: 16, at: service.clock.now) { key, _ in
+                found.append(Array(key))
+            }
             if cursor == 0 { rounds += 1 }
         }
         guard let key = found.randomElement(using: &service.random) else { return session.reply.null() }

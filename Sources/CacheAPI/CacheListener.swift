@@ -15,7 +15,7 @@ package final class CacheListener {
     let door: Door
     let limits: RESPLimits
     private let loop: Loop
-    private let connectionsMax: Int
+    package var connectionsMax: Int
     private var socket: TCPListener?
     private let timer: Timer
     private var connections: [CacheConnection] = []

@@ -58,7 +58,6 @@ package final class CacheService {
         var data = NamespaceSettings(name: "data")
         if options.keepsData { data.spillWeightMin = 0 }
         databases[0] = try cache.addNamespace(data)
-        settings.begin(cache)
         let earlier = cache.onRemoval
         cache.onRemoval = { [unowned self] removal in
             earlier?(removal)

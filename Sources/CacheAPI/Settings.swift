@@ -65,6 +65,7 @@ struct Settings {
     private(set) var policy = "allkeys-lru"
     /// `CacheOptions.keepsData`
     var keepsData = false
+    /// 0: what the cache has.
     private(set) var memoryMax = 0
     private(set) var values: [String: String] = [:]
 
@@ -100,8 +101,6 @@ struct Settings {
 
     /// Memory may be short: asked before each command that needs some, so that the usual case is one look.
     private(set) var isTight = false
-
-    mutating func begin(_ cache: Cache) { memoryMax = cache.limitBytes }
 
     func namespace(named name: String) -> NamespaceSettings {
         var settings = NamespaceSettings(name: name)

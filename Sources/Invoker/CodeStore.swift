@@ -26,6 +26,7 @@ package final class CodeStore: Sendable {
     private let region: String
     private let isolation: Isolation?
     private let cgroups: Cgroups?
+    private let cacheDirectory: String?
     private let queue = DispatchQueue(label: "hearth.code")
     private let interpreters = Interpreters()
     /// Digests whose directory this server has unpacked or compared. Used on `queue` only.
@@ -35,13 +36,18 @@ package final class CodeStore: Sendable {
     ///   - directory: `code/` and `runtimes/` are made in it.
     ///   - isolation: the sandbox of every worker.
     ///   - cgroups: where the kernel limits every worker.
-    package init(catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?, cgroups: Cgroups?) {
+    ///   - cacheDirectory: where the functions' socket of the cache is; nil: they have none.
+    package init(
+        catalog: Catalog, directory: String, accountID: String, region: String, isolation: Isolation?, cgroups: Cgroups?,
+        cacheDirectory: String? = nil
+    ) {
         self.catalog = catalog
         self.directory = directory
         self.accountID = accountID
         self.region = region
         self.isolation = isolation
         self.cgroups = cgroups
+        self.cacheDirectory = cacheDirectory
         queue.async { self.removeLeftovers() }
     }
 
@@ -89,6 +95,7 @@ package final class CodeStore: Sendable {
         }
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
+        if let cacheDirectory { recipe.placed.append((cacheDirectory, Isolation.cacheDirectory)) }
         recipe.memoryMegabytes = version.settings.memorySize
         recipe.cgroups = cgroups
         recipe.ownsNetwork = version.settings.concurrency.isOffline == true
@@ -106,6 +113,9 @@ package final class CodeStore: Sendable {
         isolation?.hasNamespaces == true ? Isolation.runtimeDirectory : directory + "/runtimes"
     }
 
+    /// The functions' socket, in `cacheDirectory`: the directory is shown, so that another server's socket is seen by workers of before.
+    package static let cacheSocket = "cache.sock"
+
     /// Below two cores' worth of memory, as Lambda shares them out (1,769 MB for each), a second thread would only wait.
     private static let memoryOfTwoCores = 2 * 1769
 
@@ -114,6 +124,10 @@ package final class CodeStore: Sendable {
         var own = settings.environment
         // NumPy's library starts a thread for each core of the machine when it is imported, and then it could not be forked.
         if settings.memorySize < Self.memoryOfTwoCores, own["OPENBLAS_NUM_THREADS"] == nil { own["OPENBLAS_NUM_THREADS"] = "1" }
+        if let cacheDirectory, own["HEARTH_CACHE_URL"] == nil {
+            let seen = isolation?.hasNamespaces == true ? Isolation.cacheDirectory : cacheDirectory
+            own["HEARTH_CACHE_URL"] = "unix://\(seen)/\(Self.cacheSocket)"
+        }
         return own.map { "\($0.key)=\($0.value)" }.sorted() + [
             "AWS_LAMBDA_FUNCTION_NAME=\(function)",
             "AWS_LAMBDA_FUNCTION_VERSION=\(version.number.map(String.init) ?? "$LATEST")",

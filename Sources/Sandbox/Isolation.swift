@@ -31,6 +31,7 @@ package struct Isolation: Sendable {
     /// Where the sandbox shows a version's code and the clients, as Lambda does.
     package static let codeDirectory = "/var/task"
     package static let runtimeDirectory = "/var/runtime"
+    package static let cacheDirectory = "/var/cache/hearth"
 
     /// Tries a sandbox, and a smaller one if that fails. Blocks for some milliseconds.
     ///

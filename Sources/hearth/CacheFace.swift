@@ -3,15 +3,19 @@ import Cache
 import CacheAPI
 import Config
 import Foundation
+import Invoker
 import SigV4
 import UV
 
-/// The node's cache for Redis clients: a TCP address for whoever knows the secret, and a unix socket for the owner of the data directory.
+/// The node's cache for Redis clients: a TCP address for whoever knows the secret, a unix socket for the owner of
+/// the data directory, and one for functions.
 final class CacheFace {
     private let service: CacheService
     private var listeners: [CacheListener] = []
     private var turn: CacheTurn?
     let address: String
+    /// Of each listener.
+    var connectionsMax = 0 { didSet { for listener in listeners { listener.connectionsMax = connectionsMax } } }
 
     init(_ cache: Cache, config: RuntimeConfig, data: DataDirectory, credentials: Credentials, loop: Loop) throws {
         var options = CacheOptions(user: credentials.accessKeyID, password: credentials.secretAccessKey)
@@ -25,13 +29,20 @@ final class CacheFace {
         let tcp = try Self.listen(config, service, loop)
         address = ListenAddress(host: tcp.address.host, port: tcp.address.port).description
         listeners.append(tcp)
-        do {
-            listeners.append(
-                try CacheListener(
-                    loop: loop, place: .unix(path: data.cacheSocket, mode: 0o600), door: .owner, service: service,
-                    connectionsMax: config.connections))
-        } catch {
-            FileHandle.standardError.write(Data("hearth: the cache has no unix socket at \(data.cacheSocket): \(error)\n".utf8))
+        mkdir(data.cacheDirectory, 0o755)
+        // whoever can enter the data directory, or is shown this one, may use the second
+        let sockets: [(path: String, mode: UInt32, door: Door)] = [
+            (data.cacheSocket, 0o600, .owner), ("\(data.cacheDirectory)/\(CodeStore.cacheSocket)", 0o666, .function),
+        ]
+        for socket in sockets {
+            do {
+                listeners.append(
+                    try CacheListener(
+                        loop: loop, place: .unix(path: socket.path, mode: socket.mode), door: socket.door, service: service,
+                        connectionsMax: config.connections))
+            } catch {
+                FileHandle.standardError.write(Data("hearth: the cache has no unix socket at \(socket.path): \(error)\n".utf8))
+            }
         }
         turn = try CacheTurn(loop: loop, service: service) { [unowned self] in listeners }
     }

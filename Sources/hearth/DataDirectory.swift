@@ -79,5 +79,8 @@ struct DataDirectory {
     /// Where the owner of this directory, and nobody else, reaches the cache without a password.
     var cacheSocket: String { path + "/cache.sock" }
 
+    /// Where functions find the cache: shown in their sandboxes.
+    var cacheDirectory: String { path + "/cache" }
+
     func removeEndpoints() { unlink(endpointsPath) }
 }

@@ -52,7 +52,7 @@ final class Server {
         cgroups = config.isolation == .off ? nil : Cgroups.find().0
         let store = CodeStore(
             catalog: catalog, directory: data.path, accountID: config.accountID, region: config.region,
-            isolation: isolation, cgroups: cgroups)
+            isolation: isolation, cgroups: cgroups, cacheDirectory: data.cacheDirectory)
         let disk = config.cacheDisk > 0 ? SharedCache.Disk(path: data.path + "/cache.sqlite", bytes: config.cacheDisk) : nil
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, disk: disk, seed: Self.randomSeed())
         invoker = try Invoker(
@@ -192,6 +192,7 @@ final class Server {
             listener.timeouts = Self.timeouts(new)
             listener.connectionsMax = new.connections
         }
+        cacheFace.connectionsMax = new.connections
         let fixed = config.fixedKeys(unlike: new)
         tell("configuration reloaded" + (fixed.isEmpty ? "" : ", but for \(fixed.joined(separator: ", ")): restart for that"))
     }

@@ -92,8 +92,7 @@ import Testing
             names.insert(name)
             #expect(table.find(name.uppercased()) == table.rows + row && table.rows[row].arity != 0, "\(name)")
         }
-        let strangers = ["ge", "gett", String(repeating: "x", count: 40)].map { table.find($0) == nil }
-        #expect(names.count == table.count && strangers == [true, true, true])
+        #expect(names.count == table.count && ["ge", "gett", String(repeating: "x", count: 40)].allSatisfy { table.find($0) == nil })
         #expect(client.send("COMMAND", "COUNT") == ":\(table.count)|")
         #expect(client.send("COMMAND", "INFO", "get", "none") == "*2|*10|$3|get|:2|*2|+readonly|+fast|:1|:1|:1|*3|+@read|+@string|+@fast|*0|*0|*0|*-1|")
         #expect(client.send("COMMAND", "GETKEYS", "MSET", "a", "1", "b", "2") == "*2|$1|a|$1|b|")
@@ -140,9 +139,9 @@ import Testing
             return versioned + withUnsafeBytes(of: versioned.withUnsafeBytes { CRC64.of($0) }.littleEndian) { Array($0) }
         }
         let forms: [([UInt8], String?)] = [
-            ([0, 0xC0, 0xFF], "-1"), ([0, 0xC1, 0x39, 0x30], "12345"), ([0, 0xC2, 0, 0, 0, 0x80], "-2147483648"), ([0, 0xC3, 5, 10, 0, 97, 0xE0, 0, 0], "aaaaaaaaaa"),
-            ([1, 0], nil), ([0, 5, 97], nil), ([0, 0xC3, 3, 9, 0xE0, 0, 0], nil), ([0, 0xC7], nil),
-            ([0, 0x81, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], nil),
+            ([0, 0xC0, 0xFF], "-1"), ([0, 0xC1, 0x39, 0x30], "12345"), ([0, 0xC2, 0, 0, 0, 0x80], "-2147483648"),
+            ([0, 0xC3, 5, 10, 0, 97, 0xE0, 0, 0], "aaaaaaaaaa"), ([1, 0], nil), ([0, 5, 97], nil), ([0, 0xC3, 3, 9, 0xE0, 0, 0], nil),
+            ([0, 0xC7], nil), ([0, 0x81] + [UInt8](repeating: 0xFF, count: 8), nil),
         ]
         for (body, value) in forms {
             let read = sealed(body).withUnsafeBytes { dump -> [UInt8]? in
@@ -154,7 +153,8 @@ import Testing
 
     @Test func patternsMatchAsInRedis() {
         let cases: [(String, String, Bool)] = [
-            ("*", "", true), ("*", "abc", true), ("a*c", "abbc", true), ("a*c", "abb", false), ("h?llo", "hello", true), ("h?llo", "hllo", false),
+            ("*", "", true), ("*", "abc", true), ("a*c", "abbc", true), ("a*c", "abb", false), ("h?llo", "hello", true),
+            ("h?llo", "hllo", false),
             ("h[ae]llo", "hallo", true), ("h[^e]llo", "hello", false), ("h[^e]llo", "hxllo", true), ("h[a-c]llo", "hbllo", true), ("h[c-a]llo", "hbllo", true),
             ("\\*", "*", true), ("\\*", "x", false), ("[\\]]", "]", true), ("a[", "a", false), ("a[b", "ab", true), ("", "", true), ("", "a", false),
             ("**a", "ba", true),

@@ -58,7 +58,7 @@ enum Info {
         let used = service.cache.usedBytes
         return [
             ("used_memory", "\(used)"), ("used_memory_human", "\(used >> 20)M"), ("used_memory_dataset", "\(sum(service).bytes)"),
-            ("used_memory_peak", "\(used)"), ("maxmemory", "\(service.settings.memoryMax)"), ("maxmemory_policy", service.settings.policy),
+            ("used_memory_peak", "\(used)"), ("maxmemory", "\(service.settings.memoryMax == 0 ? service.cache.limitBytes : service.settings.memoryMax)"), ("maxmemory_policy", service.settings.policy),
             ("mem_not_counted_for_evict", "0"), ("lazyfree_pending_objects", "0"), ("lazyfreed_objects", "0"), ("mem_fragmentation_ratio", "1.00"), ("mem_allocator", "hearth-slabs"),
         ]
     }

@@ -59,7 +59,7 @@ final class WorkerCare {
     }
 
     private func checkMemory(_ slot: VersionPool.Slot, of pool: VersionPool) {
-        let used = slot.worker.residentKiB / 1024
+        let used = slot.worker.usedKiB(limitKiB: pool.version.settings.memorySize * 1024) / 1024
         guard used > pool.version.settings.memorySize, slot.overuseMegabytes == nil else { return }
         slot.overuseMegabytes = used
         slot.worker.peakKiB = max(slot.worker.peakKiB, UInt32(clamping: used * 1024))

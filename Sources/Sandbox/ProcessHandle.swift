@@ -246,13 +246,11 @@ final class ProcessHandle {
         cgroups?.admit(pid, limits) { [joined] group in joined.withLock { $0 = group } }
     }
 
-    /// Stops the program, its group, its descendants in other groups and, where it has a control group, what has left its
-    /// parents; or lets them run on.
+    /// Stops the program, its group and what it has started in other groups, or lets them run on.
     func freeze() {
         guard program > 1 else { return }
         Glibc.kill(-program, SIGSTOP)
-        // (Not hearth-init, which must see the end of all.)
-        frozen = Set(Self.descendants(of: program) + (group?.members ?? [])).subtracting([program, pid])
+        frozen = others
         for pid in frozen { Glibc.kill(pid, SIGSTOP) }
     }
 
@@ -261,6 +259,12 @@ final class ProcessHandle {
         for pid in frozen { Glibc.kill(pid, SIGCONT) }
         frozen = []
         Glibc.kill(-program, SIGCONT)
+    }
+
+    /// What the program has started: its descendants and, where it has a control group, what has left its parents. (Not
+    /// hearth-init, which must see the end of all.)
+    var others: Set<pid_t> {
+        Set(Self.descendants(of: program) + (group?.members ?? [])).subtracting([program, pid])
     }
 
     private var frozen: Set<pid_t> = []

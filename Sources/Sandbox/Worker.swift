@@ -210,17 +210,16 @@ package class Worker {
         process?.thaw()
     }
 
-    /// Resident memory now, in KiB (`statm`, proc(5)); 0 = unknown.
-    package var residentKiB: Int {
-        let file = open("/proc/\(process?.program ?? -1)/statm", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return 0 }
-        defer { Glibc.close(file) }
-        return withUnsafeTemporaryAllocation(byteCount: 128, alignment: 1) { room in
-            let count = read(file, room.baseAddress, room.count - 1)
-            guard count > 0 else { return 0 }
-            let text = String(decoding: UnsafeRawBufferPointer(rebasing: room[..<count]), as: UTF8.self)
-            return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * Int(getpagesize()) / 1024
-        }
+    /// Memory of the process and of those that it has started, in KiB now; 0 = unknown.
+    ///
+    /// What several of them share is looked at closely, which takes a millisecond, only when it matters: when all of it, counted
+    /// for each of them, would be more than `limitKiB`.
+    package func usedKiB(limitKiB: Int) -> Int {
+        guard let process else { return 0 }
+        let own = ProcessMemory.residentKiB(of: process.program)
+        let others = own > limitKiB ? [] : process.others
+        guard !others.isEmpty, others.reduce(own, { $0 + ProcessMemory.residentKiB(of: $1) }) > limitKiB else { return own }
+        return max(own, others.union([process.program]).reduce(0) { $0 + ProcessMemory.proportionalKiB(of: $1) })
     }
 
     /// Reports what the process has written up to now.
@@ -285,18 +284,7 @@ package class Worker {
     func wrote(_ bytes: UnsafeRawBufferPointer) { owner?.workerWrote(self, bytes) }
 
     /// The highest resident memory that the kernel counted for the process, in KiB (`VmHWM`, proc(5)); 0 = unknown.
-    func readPeakKiB() -> UInt32 {
-        let file = open("/proc/\(process?.program ?? -1)/status", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return 0 }
-        defer { Glibc.close(file) }
-        return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { room in
-            let count = read(file, room.baseAddress, room.count)
-            guard count > 0 else { return 0 }
-            let text = String(decoding: UnsafeRawBufferPointer(rebasing: room[..<count]), as: UTF8.self)
-            guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }) else { return 0 }
-            return UInt32(line.filter(\.isNumber)) ?? 0
-        }
-    }
+    func readPeakKiB() -> UInt32 { UInt32(clamping: ProcessMemory.peakKiB(of: process?.program ?? -1)) }
 }
 
 /// Passes a log pipe's bytes on.

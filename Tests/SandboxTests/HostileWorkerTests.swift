@@ -104,6 +104,12 @@ import Testing
             #expect(error.log.contains("and the function has 128 MB"), "\(error.log)")
             #expect(try server.inside(name, "result = 1") as? Int == 1)
             #expect(try server.metric("hearth_crashes_total", ["function": name]) == 1)
+            // What the function starts counts too, and what forks share counts once.
+            let shared = "import os, time\nheld = bytearray(b'x') * (70 << 20)\nif os.fork() == 0: time.sleep(2); os._exit(0)\ntime.sleep(1)\nresult = 'shared'"
+            #expect(try server.inside(name, shared) as? String == "shared")
+            let started = "import subprocess, sys, time\nfor _ in range(3): subprocess.Popen([sys.executable, '-c', 'held = bytearray(b\\'x\\') * (60 << 20); import time; time.sleep(15)'])\ntime.sleep(15)"
+            let together = try server.failInside(name, started)
+            #expect(together.log.components(separatedBy: "the worker was killed: it used").count == 2, "\(together)")
         }
     }
 }

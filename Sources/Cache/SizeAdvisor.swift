@@ -28,6 +28,17 @@ package final class SizeAdvisor {
         var weight: Float
         var isNew = false
 
+        /// Counts a hit for each size that has it; bit i of the result: size i has it not.
+        @inline(__always) mutating func touch(_ tick: UInt32) -> UInt8 {
+            Self.touch(&held.0, tick, 1) | Self.touch(&held.1, tick, 2) | Self.touch(&held.2, tick, 4) | Self.touch(&held.3, tick, 8)
+        }
+
+        @inline(__always) private static func touch(_ held: inout Held, _ tick: UInt32, _ bit: UInt8) -> UInt8 {
+            guard held.isIn, tick < held.end else { return bit }
+            if held.hits < 15 { held.hits += 1 }
+            return 0
+        }
+
         subscript(size: Int) -> Held {
             get {
                 switch size {
@@ -107,32 +118,35 @@ package final class SizeAdvisor {
         case .known(let at), .new(let at):
             if sample.keys[at].isHot { sums[use].hotLookups += 1 } else { sums[use].tailLookups += UInt64(sample.period) }
             let tick = UInt32(truncatingIfNeeded: now.since(began).wholeMilliseconds)
-            for size in 0..<Self.count { follow(at, size, use, charge, weight, UInt32(clamping: ttl), tick) }
-            sample[at].charge = charge
-            sample[at].weight = weight
+            let missing = sample[at].touch(tick)
+            if missing == 0, sample[at].charge == charge { return }
+            for size in 0..<Self.count { resize(at, size, to: charge) }
+            for size in 0..<Self.count where missing >> UInt8(size) & 1 == 1 { fill(at, size, use, weight, UInt32(clamping: ttl), tick) }
             sample[at].isNew = false
         }
         for size in 0..<Self.count { makeRoom(size) }
     }
 
-    private func follow(_ at: Int, _ size: Int, _ use: Int, _ charge: UInt32, _ weight: Float, _ ttl: UInt32, _ tick: UInt32) {
-        var held = sample[at][size]
-        if held.isIn { add(Int(charge) - Int(sample[at].charge), sample.keys[at].isHot, size) }
-        if held.isIn, tick < held.end {
-            held.hits = min(15, held.hits + 1)
+    private func resize(_ at: Int, _ size: Int, to charge: UInt32) {
+        if sample[at][size].isIn { add(Int(charge) - Int(sample[at].charge), sample.keys[at].isHot, size) }
+        if size == Self.count - 1 { sample[at].charge = charge }
+    }
+
+    /// A size had it not, or not fresh any more: it has it now.
+    private func fill(_ at: Int, _ size: Int, _ use: Int, _ weight: Float, _ ttl: UInt32, _ tick: UInt32) {
+        if sample.keys[at].isHot {
+            if !sample[at].isNew { sums[use].hotMisses[size] += 1 }
         } else {
-            if sample.keys[at].isHot {
-                if !sample[at].isNew { sums[use].hotMisses[size] += 1 }
-            } else {
-                sums[use].tailMisses[size] += UInt64(sample.period)
-            }
-            held.end = tick > .max - ttl ? .max : tick + ttl
-            if !held.isIn {
-                held.isIn = true
-                add(Int(charge), sample.keys[at].isHot, size)
-                held.frequency = min(15, 1 + held.frequency)
-                enqueue(sample.keys[at].hash, &held, charge, weight, size)
-            }
+            sums[use].tailMisses[size] += UInt64(sample.period)
+        }
+        sample[at].weight = weight
+        var held = sample[at][size]
+        held.end = tick > .max - ttl ? .max : tick + ttl
+        if !held.isIn {
+            held.isIn = true
+            add(Int(sample[at].charge), sample.keys[at].isHot, size)
+            held.frequency = min(15, 1 + held.frequency)
+            enqueue(sample.keys[at].hash, &held, sample[at].charge, weight, size)
         }
         sample[at][size] = held
     }

@@ -49,18 +49,14 @@ package final class CacheAdvice {
     /// Its function is gone.
     func forget(_ function: String) { subjects[function] = nil }
 
-    /// A memoized key is looked up: its hash, or 0 when it is not tracked.
-    @inline(__always) func lookup(_ subject: Subject, _ key: UnsafeRawBufferPointer, at now: Moment) -> UInt64 {
-        let hash = ByteHash.hash(key, seed: 0) | 1
-        return subject.ttls.lookup(hash, at: now) ? hash : 0
-    }
+    /// By which a memoized key is known here; never 0.
+    @inline(__always) static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 { ByteHash.hash(key, seed: 0) | 1 }
 
     /// A stored result was served, or has just been stored.
-    func observe(_ subject: Subject, _ key: UnsafeRawBufferPointer, _ hit: Hit, at now: Moment) {
+    func observe(_ subject: Subject, _ hash: UInt64, keyCount: Int, _ hit: Hit, at now: Moment) {
         if sizes.limitBytes != cache.limitBytes { sizes = SizeAdvisor(limitBytes: cache.limitBytes, at: now) }
-        let charge = Cache.charge(key: key.count, value: hit.value.count)
-        sizes.observe(
-            ByteHash.hash(key, seed: 0) | 1, use: subject.use, charge: charge, weight: hit.weight, ttl: hit.lifeMilliseconds, at: now)
+        let charge = Cache.charge(key: keyCount, value: hit.value.count)
+        sizes.observe(hash, use: subject.use, charge: charge, weight: hit.weight, ttl: hit.lifeMilliseconds, at: now)
     }
 
     // MARK: Telling

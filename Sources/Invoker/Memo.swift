@@ -125,11 +125,12 @@ package final class Memo {
         waiters &+= 1
         let waiter = WaiterID(waiters)
         let subject = subject(of: rule, at: now)
-        let adviceHash = advice.lookup(subject, key.bytes, at: now)
+        let hash = CacheAdvice.hash(key.bytes)
+        let isTracked = subject.ttls.lookup(hash, at: now)
         switch cache.fetch(key.bytes, in: rule.namespace, waiter: waiter, at: now) {
         case .hit(let hit, refresh: let flight):
             count(rule)
-            advice.observe(subject, key.bytes, hit, at: now)
+            advice.observe(subject, hash, keyCount: key.bytes.count, hit, at: now)
             let found = describe(hit, at: now)
             if let flight { return .hit(found, ticket(rule, waiter, form, .refresh(flight))) }
             guard rule.auditShare > 0, !rule.isAuditing, chance(rule.auditShare) else { return .hit(found, nil) }
@@ -138,7 +139,7 @@ package final class Memo {
         case .lead(let flight, stale: _):
             if let counts = rule.counts { counts.misses &+= 1 }
             let ticket = ticket(rule, waiter, form, .lead(flight))
-            ticket.adviceHash = adviceHash
+            ticket.adviceHash = isTracked ? hash : 0
             return .run(ticket)
         case .follow(let flight):
             if let counts = rule.counts { counts.hits &+= 1 }
@@ -252,7 +253,8 @@ package final class Memo {
         let now = invoker.loop.now
         subject.result(ticket.adviceHash, outcome, at: now)
         ticket.key.withUnsafeBytes { key in
-            if let stored = cache.peek(key, in: ticket.rule.namespace, at: now) { advice.observe(subject, key, stored, at: now) }
+            guard let stored = cache.peek(key, in: ticket.rule.namespace, at: now) else { return }
+            advice.observe(subject, CacheAdvice.hash(key), keyCount: key.count, stored, at: now)
         }
     }
 

@@ -184,6 +184,13 @@ import Testing
         let clock = ContinuousClock()
         let time = clock.measure { for (hash, time) in zip(hashes, traffic.times) { advisor.lookup(hash, at: at(time)) } }
         let results = clock.measure { for (hash, time) in zip(hashes, traffic.times) { advisor.result(hash, digest: hash, at: at(time)) } }
+        let sizes = SizeAdvisor(limitBytes: 3 << 20, at: at(0))
+        let observations = clock.measure {
+            for (hash, time) in zip(hashes, traffic.times) {
+                sizes.observe(hash, use: 0, charge: 1200, weight: Float(1 + hash % 50), ttl: 60_000, at: at(time))
+            }
+        }
+        print("sizes: \(observations / 400_000) an observation, \(sizes.bytes) bytes")
         print("advisor: \(time / 400_000) a lookup, \(results / 400_000) a result, \(advisor.bytes) bytes")
     }
 }

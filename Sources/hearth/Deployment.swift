@@ -122,8 +122,8 @@ struct Deployment {
         return response
     }
 
-    private func get(_ rest: String) throws -> [String: Any]? {
-        let response = try client.call("GET", path(rest))
+    private func get(_ rest: String, query: String = "") throws -> [String: Any]? {
+        let response = try client.call("GET", path(rest), query: query)
         if response.status == 404 { return nil }
         return object(try expect(response, 200))
     }
@@ -133,7 +133,7 @@ struct Deployment {
         var numbers: Set<Int> = []
         var marker = ""
         while true {
-            guard let page = try get("versions" + (marker.isEmpty ? "" : "?Marker=\(pathPart(marker))")) else { return nil }
+            guard let page = try get("versions", query: marker.isEmpty ? "" : "Marker=\(pathPart(marker))") else { return nil }
             let versions = page["Versions"] as? [[String: Any]] ?? []
             numbers.formUnion(versions.compactMap { ($0["Version"] as? String).flatMap { Int($0) } })
             guard let next = page["NextMarker"] as? String else { return numbers }

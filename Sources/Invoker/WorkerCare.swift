@@ -7,7 +7,8 @@ internal import UV
 /// idle for a moment, as Lambda freezes what has answered.
 ///
 /// One timer for all, which runs only while there is something to look at: a loaded server pays one look in `period`
-/// for each busy worker, a frozen one nothing. A worker that is busy again within `idleBeforeFreeze` is never stopped,
+/// for each busy worker, a frozen one nothing. What a worker has started is looked for in one look of `looksForOthers`, as finding it costs
+/// several times as much; workers take turns with that. A worker that is busy again within `idleBeforeFreeze` is never stopped,
 /// so that the warm path has no system call for it.
 ///
 /// Thread rule: the loop's thread.
@@ -17,9 +18,12 @@ final class WorkerCare {
     private static let period = Span.milliseconds(100)
     private static let idleBeforeFreeze = Span.milliseconds(50)
 
+    private static let looksForOthers: UInt32 = 10
+
     private unowned let invoker: Invoker
     private let timer: Timer?
     private var isRunning = false
+    private var looks: UInt32 = 0
 
     init(_ invoker: Invoker) {
         self.invoker = invoker
@@ -38,6 +42,7 @@ final class WorkerCare {
 
     private func look() {
         let now = invoker.loop.now
+        looks &+= 1
         var goesOn = false
         for pool in invoker.allPools {
             for slot in pool.slots.values {
@@ -59,7 +64,8 @@ final class WorkerCare {
     }
 
     private func checkMemory(_ slot: VersionPool.Slot, of pool: VersionPool) {
-        let used = slot.worker.usedKiB(limitKiB: pool.version.settings.memorySize * 1024) / 1024
+        let isTurn = (looks &+ UInt32(truncatingIfNeeded: slot.worker.pid)) % Self.looksForOthers == 0
+        let used = slot.worker.usedKiB(limitKiB: pool.version.settings.memorySize * 1024, withOthers: isTurn) / 1024
         guard used > pool.version.settings.memorySize, slot.overuseMegabytes == nil else { return }
         slot.overuseMegabytes = used
         slot.worker.peakKiB = max(slot.worker.peakKiB, UInt32(clamping: used * 1024))

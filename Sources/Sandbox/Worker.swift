@@ -210,14 +210,14 @@ package class Worker {
         process?.thaw()
     }
 
-    /// Memory of the process and of those that it has started, in KiB now; 0 = unknown.
+    /// Memory of the process and, when `withOthers`, of those that it has started, in KiB now; 0 = unknown.
     ///
     /// What several of them share is looked at closely, which takes a millisecond, only when it matters: when all of it, counted
     /// for each of them, would be more than `limitKiB`.
-    package func usedKiB(limitKiB: Int) -> Int {
+    package func usedKiB(limitKiB: Int, withOthers: Bool) -> Int {
         guard let process else { return 0 }
         let own = ProcessMemory.residentKiB(of: process.program)
-        let others = own > limitKiB ? [] : process.others
+        let others = own > limitKiB || !withOthers ? [] : process.others
         guard !others.isEmpty, others.reduce(own, { $0 + ProcessMemory.residentKiB(of: $1) }) > limitKiB else { return own }
         return max(own, others.union([process.program]).reduce(0) { $0 + ProcessMemory.proportionalKiB(of: $1) })
     }

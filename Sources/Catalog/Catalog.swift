@@ -131,8 +131,7 @@ package final class Catalog: Sendable {
             } else {
                 try db.execute(sql: "DELETE FROM versions WHERE id = ?", arguments: [row])
             }
-            try db.execute(
-                sql: "DELETE FROM provisioned WHERE function = ? AND qualifier = ?", arguments: [id, text])
+            try Self.forget(qualifier: text, of: id, db)
             try db.execute(
                 sql: "UPDATE aliases SET previous = NULL WHERE function = ? AND previous = ?", arguments: [id, number])
             try Self.collectGarbage(db)
@@ -206,12 +205,12 @@ package final class Catalog: Sendable {
         }
     }
 
-    /// Deletes an alias and its provisioned concurrency; one that is not there is no error (as in Lambda).
+    /// Deletes an alias and what is set for it; one that is not there is no error (as in Lambda).
     package func deleteAlias(_ alias: String, of name: String) throws(CatalogError) {
         try change(name) { db in
             let id: Int64 = try Self.function(db, name)["id"]
             try db.execute(sql: "DELETE FROM aliases WHERE function = ? AND name = ?", arguments: [id, alias])
-            try db.execute(sql: "DELETE FROM provisioned WHERE function = ? AND qualifier = ?", arguments: [id, alias])
+            try Self.forget(qualifier: alias, of: id, db)
         } then: { _, _ in
         }
     }
@@ -383,6 +382,13 @@ extension Catalog {
                 INSERT INTO provisioned (function, qualifier, requested) VALUES (?, ?, ?)
                 ON CONFLICT DO UPDATE SET requested = excluded.requested
                 """, arguments: [function, qualifier, requested])
+    }
+
+    /// What is set for a version or alias that is gone.
+    private static func forget(qualifier: String, of function: Int64, _ db: Database) throws {
+        for table in ["provisioned", "event_invoke"] {
+            try db.execute(sql: "DELETE FROM \(table) WHERE function = ? AND qualifier = ?", arguments: [function, qualifier])
+        }
     }
 
     private static func collectGarbage(_ db: Database) throws {

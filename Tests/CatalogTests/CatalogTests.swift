@@ -72,6 +72,21 @@ import Testing
         #expect(catalog.snapshot.function(named: "f")?.latestRevisionID != before)
     }
 
+    @Test func whatIsSetForAnAliasOrAVersionGoesWithIt() throws {
+        let catalog = try open()
+        _ = try catalog.createFunction("f", settings: settings, zip: one, publish: true, at: 1)
+        _ = try catalog.update("f", zip: two, publish: true, at: 2)
+        _ = try catalog.moveAlias("live", of: "f", to: 2, provisioned: 2)
+        try catalog.setProvisioned(1, of: "f", qualifier: "1")
+        for qualifier in ["live", "1", "$LATEST"] { try catalog.setEventInvoke(EventInvokeSettings(), of: "f", qualifier: qualifier) }
+        try catalog.deleteAlias("live", of: "f")
+        try catalog.deleteVersion("f", number: 1)
+        let entry = try #require(catalog.snapshot.function(named: "f"))
+        #expect(entry.provisioned.isEmpty && Array(entry.eventInvoke.keys) == ["$LATEST"], "\(entry.provisioned) \(entry.eventInvoke)")
+        try catalog.setEventInvoke(nil, of: "f", qualifier: "$LATEST")
+        #expect(refusal { try catalog.setEventInvoke(nil, of: "f", qualifier: "$LATEST") } == .eventInvokeNotFound(function: "f", qualifier: "$LATEST"))
+    }
+
     @Test func deletedFunctionsLeaveNoCodeBehind() throws {
         let catalog = try open()
         let digest = try catalog.createFunction("f", settings: settings, zip: one, publish: true, at: 1).1.codeDigest

@@ -30,6 +30,7 @@ package final class EventDispatcher {
     private var cursor: Int64 = 0
     private var isPartial = true
     private var isRefilling = false
+    private var isStopping = false
     private let retryDelaySeconds: Int
     /// Puts an object into a bucket of this node; nil: it has none.
     package var deliver: Deliver?
@@ -128,6 +129,7 @@ package final class EventDispatcher {
     // MARK: Trying
 
     private func pump() {
+        if isStopping { return timer.stop() }
         while inFlight < Self.inFlightMax, let event = lines.next(at: now) {
             inFlight += 1
             begin(event)
@@ -184,8 +186,10 @@ package final class EventDispatcher {
         case .functionError:
             attempt = .failed
             message = String(decoding: outcome.payload.prefix(1024), as: UTF8.self)
-        // It stays on disk for the next start.
-        case .refused(.stopping): return landed(event)
+        case .refused(.stopping):
+            // It stays on disk for the next start, and so do all others.
+            isStopping = true
+            return landed(event)
         case .refused(let refusal):
             attempt = invocation.function.reserved == 0 ? .reservedIsZero : .refused
             message = refusal.sentence

@@ -104,6 +104,22 @@ import TestSupport
         #expect(ran.count <= 120 + 3 * 64, "\(ran.count) runs")
     }
 
+    @Test func aStopInPeaceLeavesTheRestToTheNextStartAndRunsNothingTwice() throws {
+        let place = try place()
+        let functions = [Self.recorder(place.path, manifest: "timeout = 20\n[concurrency]\nmax = 1\nqueue = 2")]
+        let directory = try TemporaryDirectory()
+        let first = try HearthProcess(functions: functions, config: open, directory: directory)
+        for number in 0..<12 { _ = try send(first, "r", #"{"n":\#(number),"wait":0.2}"#) }
+        try waitFor("the first event") { lines(place, "r").isEmpty ? nil : () }
+        first.child.signal(SIGTERM)
+        _ = try first.child.waitForExit(seconds: 20)
+        let before = lines(place, "r").count
+        let second = try HearthProcess(functions: functions, config: open, directory: directory)
+        try second.waitForMetric("hearth_async_queue_depth", [:], 0)
+        let ran = lines(place, "r").compactMap { ($0[1] as? [String: Any])?["n"] as? Int }
+        #expect(before < 12 && ran.sorted() == Array(0..<12), "\(before) before the stop, \(ran)")
+    }
+
     @Test func refusalsAreInLambdasWordsAndChangeNothing() throws {
         let place = try place()
         let server = try HearthProcess(functions: [Self.recorder(place.path, manifest: "[concurrency]\nprovisioned = 0")], config: open)

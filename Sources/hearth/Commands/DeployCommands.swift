@@ -95,30 +95,48 @@ struct Scale: ParsableCommand {
 
     func run() throws {
         let client = try connection.client()
-        if let reserved {
-            let path = "/2017-10-31/functions/\(pathPart(name))/concurrency"
-            if reserved == "none" {
-                try expect(client.call("DELETE", path), 204)
-            } else {
-                try expect(
-                    client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(reserved)}"#.utf8)), 200)
-            }
-        }
-        if let provisioned {
-            let path = "/2019-09-30/functions/\(pathPart(name))/provisioned-concurrency"
-            if provisioned == 0 {
-                try expect(client.call("DELETE", path, query: "Qualifier=\(pathPart(alias))"), 204)
-            } else {
-                try expect(
-                    client.call(
-                        "PUT", path, query: "Qualifier=\(pathPart(alias))",
-                        body: Array(#"{"ProvisionedConcurrentExecutions":\#(provisioned)}"#.utf8)), 202)
-            }
+        // Reserved concurrency is never below what is provisioned.
+        if try isLowered(client) {
+            try setProvisioned(client)
+            try setReserved(client)
+        } else {
+            try setReserved(client)
+            try setProvisioned(client)
         }
         let response = try expect(client.call("GET", "/_hearth/functions/\(pathPart(name))"), 200)
         if connection.json { return printJSON(response.body) }
         let answer = jsonObject(response.body)
         let workers = answer["workers"] as? [String: Any] ?? [:]
         say("\(name): provisioned \(workers["provisioned"] ?? 0), reserved \(answer["reserved"] as? Int ?? -1 == -1 ? "none" : "\(answer["reserved"] ?? "")")")
+    }
+
+    private var reservedPath: String { "functions/\(pathPart(name))/concurrency" }
+
+    private func isLowered(_ client: APIClient) throws -> Bool {
+        guard let wanted = reserved.flatMap({ Int($0) }) else { return false }
+        let known = jsonObject(try expect(client.call("GET", "/2019-09-30/\(reservedPath)"), 200).body)
+        return wanted < known["ReservedConcurrentExecutions"] as? Int ?? .max
+    }
+
+    private func setReserved(_ client: APIClient) throws {
+        guard let reserved else { return }
+        let path = "/2017-10-31/\(reservedPath)"
+        if reserved == "none" {
+            try expect(client.call("DELETE", path), 204)
+        } else {
+            try expect(client.call("PUT", path, body: Array(#"{"ReservedConcurrentExecutions":\#(reserved)}"#.utf8)), 200)
+        }
+    }
+
+    private func setProvisioned(_ client: APIClient) throws {
+        guard let provisioned else { return }
+        let path = "/2019-09-30/functions/\(pathPart(name))/provisioned-concurrency"
+        let query = "Qualifier=\(pathPart(alias))"
+        if provisioned == 0 {
+            try expect(client.call("DELETE", path, query: query), 204)
+        } else {
+            try expect(
+                client.call("PUT", path, query: query, body: Array(#"{"ProvisionedConcurrentExecutions":\#(provisioned)}"#.utf8)), 202)
+        }
     }
 }

@@ -76,6 +76,9 @@ package final class EventStore: Sendable {
         if isFirst { queue.async { [self] in write() } }
     }
 
+    /// Waits until all changes so far are written. For the end of the server: what has ended is not run again.
+    package func flush() { queue.sync {} }
+
     private func write() {
         while true {
             let batch = waiting.withLock { waiting in

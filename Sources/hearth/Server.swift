@@ -27,6 +27,7 @@ final class Server {
     private let cache: SharedCache
     private let objects: ObjectStore
     private let upkeep: S3Upkeep
+    private let eventStore: EventStore
     private let cacheFace: CacheFace
     private let invoker: Invoker
     private let admin: AdminService
@@ -60,8 +61,9 @@ final class Server {
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
         let secret = credentials.secretAccessKey
         let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
+        eventStore = try EventStore(directory: data.path)
         let events = try EventDispatcher(
-            invoker: invoker, store: EventStore(directory: data.path), arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
+            invoker: invoker, store: eventStore, arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
         admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
@@ -172,6 +174,7 @@ final class Server {
         upkeep.start()
         // The listeners alone keep the loop running.
         loop.run()
+        eventStore.flush()
         objects.close()
         cache.stop()
         data.removeEndpoints()

@@ -165,7 +165,6 @@ package final class EventDispatcher {
         else { return giveUp(event, payload, .functionNotFound, nil, nil, nil) }
         let (rule, _) = rule(function, event.qualifier)
         if rule.isTooOld(event, at: now) { return giveUp(event, payload, .eventAgeExceeded, function, nil, nil) }
-        if function.reserved == 0 { return giveUp(event, payload, .zeroReservedConcurrency, function, nil, nil) }
         counters.age.record(.milliseconds(UInt64(max(0, now - event.accepted))))
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
         let message = beginMessage(

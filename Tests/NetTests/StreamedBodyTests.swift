@@ -12,6 +12,8 @@ private final class Streaming: HTTPService, @unchecked Sendable {
     var events: [String] = []
     /// Paused receivers go on when this is called.
     var resume: (() -> Void)?
+    /// What the receivers have been given, together.
+    var bytesGiven = 0
 
     func bodyBytesMax(_ request: HTTPRequest) -> Int { 100_000 }
 
@@ -41,6 +43,7 @@ private final class Streaming: HTTPService, @unchecked Sendable {
 
         func received(_ bytes: UnsafeRawBufferPointer) {
             self.bytes += bytes.count
+            service.bytesGiven += bytes.count
             sum = bytes.reduce(sum) { ($0 &* 31 &+ Int($1)) & 0xFFFF_FFFF }
             if answersEarly { return connection.respond(409, text: "early") }
             guard pauses else { return }
@@ -131,6 +134,13 @@ private final class LoopServer: @unchecked Sendable {
         try paused.send("PUT /paused HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
         try waitFor("the first piece") { server.onLoop { $0.resume != nil } == true ? () : nil }
         try paused.send("def")
+        // By the end of this the loop has looked at all its sockets since "def" came.
+        let other = try Wire(server.address)
+        for _ in 0..<2 {
+            try other.send("PUT /whole HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")
+            #expect(try other.response().text == "whole")
+        }
+        #expect(server.onLoop { $0.bytesGiven } == 3, "a paused body is not read on")
         _ = server.onLoop { service in
             let resume = service.resume
             service.resume = nil

@@ -63,7 +63,8 @@ import Testing
     }
 
     @Test func provisionedWorkersAreThereFirstServeOneAtATimeAndComeBack() throws {
-        let server = try HearthProcess(functions: [Self.function("provisioned = 2\nmax = 2")])
+        let marker = "hearth-marker-\(UUID())"
+        let server = try HearthProcess(functions: [Self.function("provisioned = 2\nmax = 2", marker: marker)])
         #expect(try server.call("GET", "/_hearth/readyz").status == 200)
         #expect(try server.metric("hearth_provisioned_concurrency_available", ["function": "f"]) == 2)
         let first = try server.invoke("f")
@@ -85,6 +86,11 @@ import Testing
         try server.waitForMetric("hearth_workers", ["function": "f", "state": "idle"], 2)
         #expect(try server.invoke("f")["X-Hearth-Start"] == "provisioned")
         #expect(try server.metric("hearth_crashes_total", ["function": "f"]) == 0, "no invocation was inside")
+
+        // What nothing leads to any more does not stay provisioned.
+        #expect(!processes(with: marker).isEmpty)
+        #expect(try server.command(["remove", "f"]).code == 0)
+        try waitFor("the end of the removed function's workers") { processes(with: marker).isEmpty ? () : nil }
     }
 
     @Test func aQueueIsBoundedInLengthAndInTimeAndReservedConcurrencyIsACeiling() throws {

@@ -123,14 +123,17 @@ package final class Pipe: Stream {
 
     /// Reads, without waiting, what is in the pipe now and gives it to the delegate.
     ///
-    /// No more than a pipe can hold (pipe(7): /proc/sys/fs/pipe-max-size): a writer may be filling it as fast as it is read.
+    /// No more than a pipe can hold (pipe(7): /proc/sys/fs/pipe-max-size): a writer may be filling it as fast as it is read. Not into the
+    /// loop's buffer: the caller may be in the midst of what lies there.
     package func drainNow() {
         guard isOpen else { return }
-        for _ in 0..<(1 << 20) / loop.readBuffer.count {
-            let count = read(descriptor, loop.readBuffer.baseAddress, loop.readBuffer.count)
-            guard count > 0 else { return }
-            delegate?.received(UnsafeRawBufferPointer(start: loop.readBuffer.baseAddress, count: count))
-            if count < loop.readBuffer.count { return }
+        withUnsafeTemporaryAllocation(byteCount: Limits.readBufferBytes, alignment: 16) { buffer in
+            for _ in 0..<(1 << 20) / buffer.count {
+                let count = read(descriptor, buffer.baseAddress, buffer.count)
+                guard count > 0 else { return }
+                delegate?.received(UnsafeRawBufferPointer(start: buffer.baseAddress, count: count))
+                if count < buffer.count { return }
+            }
         }
     }
 }

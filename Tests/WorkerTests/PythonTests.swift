@@ -187,6 +187,24 @@ import Testing
         #expect(try server.invoke("f", #"{"do":"note"}"#).text == "[4,2]")
     }
 
+    /// The log is read before an answer is judged: what a child prints just then must not land in the answer's bytes.
+    @Test func anAnswerIsWhatTheHandlerReturnedWhateverAChildPrintsMeanwhile() throws {
+        let source = """
+            import subprocess
+            child = None
+
+            def handler(event, context):
+                global child
+                child = child or subprocess.Popen(["sh", "-c", "while :; do echo spam spam spam; done"])
+                return "x" * 300
+
+            """
+        let server = try HearthProcess(functions: [.python("f", source, manifest: "[concurrency]\nprovisioned = 1\nmax = 1\n")])
+        let wanted = "\"" + String(repeating: "x", count: 300) + "\""
+        let wrong = try (0..<500).map { _ in try server.invoke("f").text }.filter { $0 != wanted }
+        #expect(wrong.isEmpty, "\(wrong.count): \(wrong.first ?? "")")
+    }
+
     @Test func sixMebibytesGoThroughAndMoreIsRefusedInLambdasWords() throws {
         let server = try HearthProcess(functions: [.python("f", Self.source, manifest: "timeout = 30\n[concurrency]\nprovisioned = 1\n")])
         let limit = 6_291_556

@@ -36,7 +36,7 @@ let modules: [Module] = [
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
         [
-            "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
+            "Base", "UV", "Crypto", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
             "AsyncInvoke",
         ]),
     Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),

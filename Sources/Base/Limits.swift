@@ -7,6 +7,10 @@ package enum Limits {
     package static let chunkLineBytesMax = 1024
     /// A synchronous event or answer: 6 MiB (Lambda quota), plus Lambda's own slack of 100 bytes.
     package static let eventBytesMax = 6 * 1024 * 1024 + 100
+    /// Of an answer that comes in pieces.
+    package static let streamedBytesMax = 200 * 1024 * 1024
+    /// Status, headers and cookies that stand before the body of a streamed HTTP response.
+    package static let streamPreludeBytesMax = 64 * 1024
     /// A CreateFunction request: a zip of 50 MiB in base64 within JSON (Lambda's own figure).
     package static let controlBodyBytesMax = 70_167_211
     package static let zipBytesMax = 52_428_800

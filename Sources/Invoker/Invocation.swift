@@ -69,12 +69,21 @@ package struct InvocationOutcome {
     package var memo = MemoStatus.none
     /// `payload` is in the form in which the door stores results (`ResultForm`).
     package var isRendered = false
+    /// The handler has begun its answer and not ended it: `run` is not known yet.
+    package var isUnderWay = false
 }
 
 /// Who brought an invocation and waits for its end.
 package protocol InvocationClient: AnyObject {
     /// Called once, on the loop's thread.
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome)
+
+    /// The handler answers in pieces. Who takes them; nil: they are collected, and `finished` gets them whole.
+    func begins(_ invocation: Invocation, _ stream: ResponseStream) -> (any ResponseStreamTaker)?
+}
+
+extension InvocationClient {
+    package func begins(_ invocation: Invocation, _ stream: ResponseStream) -> (any ResponseStreamTaker)? { nil }
 }
 
 /// One event on its way to an answer.
@@ -104,6 +113,8 @@ package final class Invocation {
     var isAnswered = false
     /// Its worker ended under it, by itself or by somebody's hand.
     var isLost = false
+    /// Its answer, when that comes in pieces.
+    var stream: ResponseStream?
 
     package init(
         function: FunctionEntry, resolution: Resolution, message: InvocationMessage, arrived: Moment,
@@ -127,4 +138,10 @@ package final class Invocation {
     }
 
     func answer(_ outcome: InvocationOutcome) { client.finished(self, outcome) }
+
+    func begin(_ stream: ResponseStream) {
+        self.stream = stream
+        // What may be stored must be had whole.
+        if let ticket { stream.collect(forHTTP: ticket.form != nil) } else { stream.taker = client.begins(self, stream) }
+    }
 }

@@ -344,14 +344,22 @@ package final class VersionPool {
             if tail.bytes.last != UInt8(ascii: "\n") { tail.append(UInt8(ascii: "\n")) }
             LogLines.end(invocation.id, report, to: tail)
         }
-        var outcome = InvocationOutcome(kind: kind, payload: payload)
-        outcome.queue = Span(nanoseconds: wait.nanoseconds - min(wait.nanoseconds, invocation.initTime.nanoseconds))
-        outcome.initTime = invocation.initTime
+        var outcome = outcome(of: invocation, kind, payload)
         outcome.run = run
-        outcome.start = invocation.start
         outcome.logTail = invocation.logTail
         invoker.ended(invocation, in: self)
         invocation.finished(outcome)
+    }
+
+    private func outcome(
+        of invocation: Invocation, _ kind: InvocationOutcome.Kind, _ payload: UnsafeRawBufferPointer
+    ) -> InvocationOutcome {
+        let wait = invocation.dispatched.since(invocation.arrived)
+        var outcome = InvocationOutcome(kind: kind, payload: payload)
+        outcome.queue = Span(nanoseconds: wait.nanoseconds - min(wait.nanoseconds, invocation.initTime.nanoseconds))
+        outcome.initTime = invocation.initTime
+        outcome.start = invocation.start
+        return outcome
     }
 
     // MARK: Processes
@@ -465,11 +473,27 @@ extension VersionPool: WorkerOwner {
         }
         perform()
         switch answer.kind {
-        case .result: finish(invocation, .result, answer.payload, status: .success, peakKiB: worker.peakKiB, at: now)
+        case .result where invocation.stream?.isTooLarge == true:
+            finish(invocation, .functionError, LambdaError.tooLarge, status: .error, peakKiB: worker.peakKiB)
+        case .result:
+            let payload = invocation.stream?.collected.bytes ?? answer.payload
+            finish(invocation, .result, payload, status: .success, peakKiB: worker.peakKiB, at: now)
         case .error: finish(invocation, .functionError, answer.payload, status: .error, peakKiB: worker.peakKiB, at: now)
         case .tooLarge:
             finish(invocation, .functionError, LambdaError.tooLarge, status: .error, peakKiB: worker.peakKiB)
         }
+    }
+
+    package func workerStreams(_ worker: Worker, type: UnsafeRawBufferPointer) {
+        guard let slot = slots[worker.tag], let invocation = slot.call, !slot.isTimedOut else { return }
+        var outcome = outcome(of: invocation, .result, UnsafeRawBufferPointer(start: nil, count: 0))
+        outcome.isUnderWay = true
+        invocation.begin(ResponseStream(type: type, worker: worker, outcome: outcome))
+    }
+
+    package func workerStreamed(_ worker: Worker, _ bytes: UnsafeRawBufferPointer) {
+        guard let slot = slots[worker.tag], !slot.isTimedOut else { return }
+        slot.call?.stream?.took(bytes)
     }
 
     /// Has the worker served enough?

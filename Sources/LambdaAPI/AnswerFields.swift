@@ -43,8 +43,10 @@ func appendAnswerFields(_ by: AnsweredBy, _ outcome: InvocationOutcome, to out: 
     out.append(milliseconds: outcome.queue)
     out.append(", init;dur=")
     out.append(milliseconds: outcome.initTime)
-    out.append(", run;dur=")
-    out.append(milliseconds: outcome.run)
+    if !outcome.isUnderWay {
+        out.append(", run;dur=")
+        out.append(milliseconds: outcome.run)
+    }
     out.append("\r\n")
     switch outcome.memo {
     case .none, .hit: break

@@ -34,6 +34,11 @@ struct FunctionURLRenderer {
         scratch.fields.clear()
         scratch.body.clear()
         guard JSONCheck.validate(payload) == nil else {
+            if payload.first == UInt8(ascii: "{"), let end = StreamedPrelude.end(in: payload) {
+                // It came in pieces, and was collected.
+                let head = FunctionURLRenderer(payload: UnsafeRawBufferPointer(rebasing: payload[..<end]), scratch: scratch)
+                return (try head.renderPrelude(), UnsafeRawBufferPointer(rebasing: payload[(end + StreamedPrelude.marker)...]))
+            }
             // A bootstrap may answer anything; what is no JSON goes out as it is.
             scratch.fields.append("Content-Type: application/octet-stream\r\n")
             return (200, payload)
@@ -44,6 +49,20 @@ struct FunctionURLRenderer {
         guard payload.first == UInt8(ascii: "\"") else { return (200, payload) }
         _ = JSONText.decode(UnsafeRawBufferPointer(rebasing: payload[1..<payload.count - 1]), into: scratch.body)
         return (200, scratch.body.bytes)
+    }
+
+    /// The payload is what stands before the body of a streamed response; the status. The fields are in `scratch`.
+    func renderPrelude() throws(Malformed) -> Int {
+        scratch.fields.clear()
+        guard JSONCheck.validate(payload) == nil, payload.first == UInt8(ascii: "{") else {
+            throw Malformed(why: "the head of its answer is not a JSON object")
+        }
+        let parts = try takeApart()
+        let status = parts.status ?? 200
+        let hasType = try appendHeaders(parts.headers, to: scratch.fields)
+        try appendCookies(parts.cookies, to: scratch.fields)
+        if !hasType, Self.hasBody(status) { scratch.fields.append("Content-Type: application/octet-stream\r\n") }
+        return status
     }
 
     private func render(_ status: Int, _ parts: Parts) throws(Malformed) -> UnsafeRawBufferPointer {

@@ -179,6 +179,7 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
     private let warning: StaticString?
     /// Until it has finished.
     var invocation: Invocation?
+    private var stream: FunctionURLStream?
 
     init(_ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLRenderer.Scratch, warning: StaticString?) {
         self.warning = warning
@@ -190,11 +191,20 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
     func clientWentAway() {
         if let invocation { invoker.cancel(invocation) }
         invocation = nil
+        stream?.readerIsReady()
+    }
+
+    func canWrite() { stream?.readerIsReady() }
+
+    func begins(_ invocation: Invocation, _ stream: ResponseStream) -> (any ResponseStreamTaker)? {
+        self.stream = FunctionURLStream(AnsweredBy(invocation, warning: warning), stream, connection, invoker, scratch)
+        return self.stream
     }
 
     func finished(_ invocation: Invocation, _ outcome: InvocationOutcome) {
         self.invocation = nil
         guard connection.isOpen else { return }
+        if let stream { return stream.finished(outcome) }
         FunctionURLAnswer(AnsweredBy(invocation, warning: warning), connection, invoker, scratch).send(outcome)
     }
 }

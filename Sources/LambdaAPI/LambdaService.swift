@@ -27,25 +27,35 @@ package final class LambdaService: HTTPService {
         arnPrefix = control.arn("")
     }
 
-    private static let invocationsPath: StaticString = "/invocations"
+    /// The two calls that run a function, by their paths.
+    private enum InvokeKind: CaseIterable {
+        case whole, stream
 
-    private func isInvoke(_ request: HTTPRequest) -> Bool {
-        request.head.method == .post && invokeName(request.path) != nil
+        var ends: (prefix: StaticString, suffix: StaticString) {
+            switch self {
+            case .whole: ("/2015-03-31/functions/", "/invocations")
+            case .stream: ("/2021-11-15/functions/", "/response-streaming-invocations")
+            }
+        }
     }
 
-    /// `/2015-03-31/functions/{F}/invocations`: the bytes of `{F}`.
-    private func invokeName(_ path: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
-        let prefix: StaticString = "/2015-03-31/functions/"
+    private func isInvoke(_ request: HTTPRequest) -> Bool { request.head.method == .post && invokeCall(request.path) != nil }
+
+    /// Which of the two it is, and the bytes of `{F}`.
+    private func invokeCall(_ path: UnsafeRawBufferPointer) -> (kind: InvokeKind, name: UnsafeRawBufferPointer)? {
         var end = path.count
         if end > 0, path[end - 1] == UInt8(ascii: "/") { end -= 1 }
-        let suffix = Self.invocationsPath
-        guard end > prefix.utf8CodeUnitCount + suffix.utf8CodeUnitCount,
-            UnsafeRawBufferPointer(rebasing: path[..<prefix.utf8CodeUnitCount]).elementsEqual(
-                UnsafeRawBufferPointer(start: prefix.utf8Start, count: prefix.utf8CodeUnitCount)),
-            UnsafeRawBufferPointer(rebasing: path[(end - suffix.utf8CodeUnitCount)..<end]).elementsEqual(
-                UnsafeRawBufferPointer(start: suffix.utf8Start, count: suffix.utf8CodeUnitCount))
-        else { return nil }
-        return UnsafeRawBufferPointer(rebasing: path[prefix.utf8CodeUnitCount..<end - suffix.utf8CodeUnitCount])
+        func equals(_ bytes: Slice<UnsafeRawBufferPointer>, _ text: StaticString) -> Bool {
+            bytes.elementsEqual(UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        }
+        for kind in InvokeKind.allCases {
+            let (prefix, suffix) = kind.ends
+            let (begin, stop) = (prefix.utf8CodeUnitCount, end - suffix.utf8CodeUnitCount)
+            if stop > begin, equals(path[..<begin], prefix), equals(path[stop..<end], suffix) {
+                return (kind, UnsafeRawBufferPointer(rebasing: path[begin..<stop]))
+            }
+        }
+        return nil
     }
 
     package func bodyBytesMax(_ request: HTTPRequest) -> Int {
@@ -68,7 +78,7 @@ package final class LambdaService: HTTPService {
 
     /// The request's signature has been verified.
     package func handle(_ request: HTTPRequest) {
-        if request.head.method == .post, let name = invokeName(request.path) { return invoke(request, name) }
+        if request.head.method == .post, let (kind, name) = invokeCall(request.path) { return invoke(request, kind, name) }
         var query: [String: String] = [:]
         for part in request.query.split(separator: UInt8(ascii: "&")) {
             let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
@@ -177,21 +187,22 @@ package final class LambdaService: HTTPService {
 
     // MARK: Invoke
 
-    private func invoke(_ request: HTTPRequest, _ name: UnsafeRawBufferPointer) {
+    private func invoke(_ request: HTTPRequest, _ kind: InvokeKind, _ name: UnsafeRawBufferPointer) {
         let arrived = invoker.loop.now
         let id = invoker.makeRequestID()
         do throws(LambdaFault) {
             let (function, resolution) = try resolve(request, name)
             let type = request.header(.amzInvocationType).map { String(decoding: $0, as: UTF8.self) } ?? "RequestResponse"
             switch type {
-            case "RequestResponse": try invoke(request, id, function, resolution, arrived)
+            case "RequestResponse": try invoke(request, kind, id, function, resolution, arrived)
             case "DryRun":
                 request.connection.begin(204)
                 request.connection.output.appendField("x-amzn-RequestId", id)
                 request.connection.endWithoutBody()
-            case "Event": try accept(request, id, function, resolution)
+            case "Event" where kind == .whole: try accept(request, id, function, resolution)
             default:
-                throw .validation(type, at: "invocationType", .oneOf(["Event", "RequestResponse", "DryRun"]))
+                let types = kind == .whole ? ["Event", "RequestResponse", "DryRun"] : ["RequestResponse", "DryRun"]
+                throw .validation(type, at: "invocationType", .oneOf(types))
             }
         } catch {
             Self.send(error, id, on: request.connection)
@@ -251,7 +262,7 @@ package final class LambdaService: HTTPService {
     }
 
     private func invoke(
-        _ request: HTTPRequest, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
+        _ request: HTTPRequest, _ kind: InvokeKind, _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, _ arrived: Moment
     ) throws(LambdaFault) {
         let event = try event(request)
         let context = ByteBuffer(capacity: 16)
@@ -263,6 +274,11 @@ package final class LambdaService: HTTPService {
             }
         }
         let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
+        if kind == .stream {
+            let message = makeMessage(request, id, function, resolution, context, event)
+            return InvokeStreamClient.invoke(
+                request.connection, invoker, function, resolution, message, arrived: arrived, wantsLogTail: wantsTail)
+        }
         var ticket: MemoTicket?
         if let rule = invoker.memo.plan(of: resolution.version, of: function)?.rule {
             switch recall(rule, event, context.bytes, wantsTail, arrived) {
@@ -374,16 +390,22 @@ private struct InvokeAnswer {
     }
 
     private func refuse(_ refusal: Refusal) {
-        var fault: LambdaFault
+        let fault = LambdaFault(refusal)
+        LambdaService.send(fault, by.id, on: connection, retryAfter: fault.status == 429)
+    }
+}
+
+extension LambdaFault {
+    /// What Invoke answers when nothing has run.
+    init(_ refusal: Refusal) {
         switch refusal {
         case .cannotStart(let sentence):
-            fault = LambdaFault(status: 502, type: "InvalidRuntimeException", message: sentence, capitalised: true)
+            self = LambdaFault(status: 502, type: "InvalidRuntimeException", message: sentence, capitalised: true)
         case .stopping:
-            fault = LambdaFault(status: 503, type: "ServiceException", message: "Hearth is stopping", capitalised: true)
+            self = LambdaFault(status: 503, type: "ServiceException", message: "Hearth is stopping", capitalised: true)
         default:
-            fault = .throttled
-            fault.extra["Reason"] = refusal.throttleReason
+            self = .throttled
+            extra["Reason"] = refusal.throttleReason
         }
-        LambdaService.send(fault, by.id, on: connection, retryAfter: fault.status == 429)
     }
 }

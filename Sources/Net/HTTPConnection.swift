@@ -365,6 +365,14 @@ package final class HTTPConnection {
         finishAnswer()
     }
 
+    /// The rest of the answer will not come: the connection ends without the last chunk, which tells the other side.
+    package func breakOff() {
+        guard state == .answering else { return }
+        isChunkedAnswer = false
+        keepsAlive = false
+        finishAnswer()
+    }
+
     /// Ends the head; exactly `length` bytes follow by `send`, then `endLength`.
     package func beginLength(_ length: UInt64) {
         guard state == .answering else { return output.clear() }

@@ -13,6 +13,8 @@ final class FrameWorker: Worker {
     private let partial = ByteBuffer()
     /// Of the invocation that was sent last.
     private var mark: UInt64 = 0
+    /// Does its answer come in pieces?
+    private var isStreaming = false
     /// Bytes of an answer beyond the limit that are still to be thrown away.
     private var discarding = 0
 
@@ -38,6 +40,7 @@ final class FrameWorker: Worker {
     override func send(_ message: InvocationMessage) {
         assert(phase == .idle, "an invocation was sent to a worker that is not idle")
         phase = .busy
+        isStreaming = false
         mark = message.mark
         toWorker?.write(message.frame.bytes)
     }
@@ -55,6 +58,9 @@ final class FrameWorker: Worker {
     }
 
     override func drainProtocol() { fromWorker?.drainNow() }
+
+    override func pauseStream() { fromWorker?.stopReading() }
+    override func resumeStream() { fromWorker?.startReading() }
 
     func received(_ bytes: UnsafeRawBufferPointer) {
         if partial.isEmpty, discarding == 0 {
@@ -134,8 +140,20 @@ final class FrameWorker: Worker {
             owner?.workerInitFailed(self, error: rest)
         case (.answer, .busy), (.failure, .busy), (.lastFailure, .busy), (.markedAnswer, .busy), (.markedFailure, .busy):
             takeAnswer(kind, rest)
+        case (.streamBegin, .busy), (.streamPiece, .busy):
+            takePiece(kind, rest)
         default:
             malformed("a frame out of turn")
+        }
+    }
+
+    private func takePiece(_ kind: WorkerFrameKind, _ rest: UnsafeRawBufferPointer) {
+        guard rest.count >= 8, isStreaming == (kind == .streamPiece) else { return malformed("a frame out of turn") }
+        guard rest.loadUnaligned(as: UInt64.self) == mark else { return malformed("an answer to another invocation") }
+        let bytes = UnsafeRawBufferPointer(rebasing: rest[8...])
+        if isStreaming { owner?.workerStreamed(self, bytes) } else {
+            isStreaming = true
+            owner?.workerStreams(self, type: bytes)
         }
     }
 

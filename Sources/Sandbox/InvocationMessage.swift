@@ -85,4 +85,9 @@ enum WorkerFrameKind: UInt8 {
     case markedAnswer = 6
     /// The same with a JSON error.
     case markedFailure = 7
+    /// The last 8 characters of the request id, a media type: the answer comes in pieces. An answer without a result ends it, or a
+    /// failure breaks it off.
+    case streamBegin = 8
+    /// The same 8 characters, the next piece.
+    case streamPiece = 9
 }

@@ -8,17 +8,20 @@ internal import UV
 /// A worker whose client speaks the Lambda Runtime API (2018-06-01) over HTTP: stock clients, any `bootstrap`.
 ///
 ///     started ──next──▶ ready ──send──▶ running ──response | error──▶ responded ──next──▶ ready
+///                                         └─response in pieces─▶ streaming ─▶──┘
 ///
 /// Each worker has a listener of its own on a loopback port, so a request tells its worker by where it arrived; and each
 /// connection is asked once whose it is, so that no other process of the machine takes the worker's invocations.
 final class RuntimeAPIWorker: Worker {
-    enum State { case started, ready, running, responded }
+    enum State { case started, ready, running, streaming, responded }
 
     private var listener: HTTPListener?
     fileprivate private(set) var state = State.started
     /// The parked `next`.
     private var parked: HTTPConnection?
     private var message: InvocationMessage?
+    /// Where an answer in pieces comes from.
+    private var streaming: HTTPConnection?
     /// Has a stranger been refused? Said once.
     private var hasRefused = false
 
@@ -34,6 +37,8 @@ final class RuntimeAPIWorker: Worker {
         // The connection rests while an invocation runs, for up to 15 minutes.
         var patient = HTTPTimeouts()
         patient.keepAlive = 1 << 40
+        // And an answer may come in pieces as slowly as its handler makes them.
+        patient.body = 1 << 40
         listener = try HTTPListener(
             loop: loop, host: "127.0.0.1", port: 0, service: RuntimeAPI(worker: self), timeouts: patient,
             descriptor: descriptor, admits: descriptor != nil ? nil : { [weak self] in self?.isOwn($0) ?? false })
@@ -74,6 +79,7 @@ final class RuntimeAPIWorker: Worker {
 
     override func closeProtocol() {
         parked = nil
+        streaming = nil
         message = nil
         listener?.close()
         listener = nil
@@ -82,7 +88,7 @@ final class RuntimeAPIWorker: Worker {
     /// `GET invocation/next`.
     func next(_ connection: HTTPConnection) {
         switch state {
-        case .running:
+        case .running, .streaming:
             // Asked again while running: the same event again (as AWS's own server does).
             guard let message else { return }
             return deliver(message, on: connection)
@@ -148,18 +154,55 @@ final class RuntimeAPIWorker: Worker {
     /// `POST invocation/{id}/response` or `/error`.
     func answered(_ kind: WorkerAnswer.Kind, id: UnsafeRawBufferPointer, _ request: HTTPRequest) {
         let connection = request.connection
-        guard let message, state == .running, RequestID(id) == message.id else {
-            if state == .responded || state == .ready, self.message == nil, RequestID(id) != nil {
-                return refuse(connection, 403, "InvalidStateTransition", "State transition from Ready to Response failed")
-            }
-            return refuse(connection, 400, "InvalidRequestID", "Invalid request ID")
+        guard mayAnswer(id, connection) else { return }
+        accept(connection)
+        answered(kind, request.body)
+    }
+
+    /// Refuses an answer that is not due.
+    private func mayAnswer(_ id: UnsafeRawBufferPointer, _ connection: HTTPConnection) -> Bool {
+        if let message, state == .running, RequestID(id) == message.id { return true }
+        if state != .started, state != .running, RequestID(id) != nil {
+            refuse(connection, 403, "InvalidStateTransition", "State transition from Ready to Response failed")
+        } else {
+            refuse(connection, 400, "InvalidRequestID", "Invalid request ID")
         }
+        return false
+    }
+
+    private func answered(_ kind: WorkerAnswer.Kind, _ payload: UnsafeRawBufferPointer) {
         drainLog()
         peakKiB = max(peakKiB, readPeakKiB())
         state = .responded
-        self.message = nil
-        accept(connection)
-        owner?.workerAnswered(self, WorkerAnswer(kind: kind, payload: request.body, impliesFree: false))
+        message = nil
+        streaming = nil
+        owner?.workerAnswered(self, WorkerAnswer(kind: kind, payload: payload, impliesFree: false))
+    }
+
+    // MARK: Answers in pieces
+
+    override func pauseStream() { streaming?.pauseBody() }
+    override func resumeStream() { streaming?.resumeBody() }
+
+    /// Takes the body of `POST invocation/{id}/response` as it comes, if it is this worker's turn.
+    fileprivate func beginStream(id: UnsafeRawBufferPointer, type: UnsafeRawBufferPointer, _ connection: HTTPConnection) -> Bool {
+        guard mayAnswer(id, connection) else { return false }
+        state = .streaming
+        streaming = connection
+        owner?.workerStreams(self, type: type)
+        return true
+    }
+
+    fileprivate func streamed(_ bytes: UnsafeRawBufferPointer) {
+        if state == .streaming { owner?.workerStreamed(self, bytes) }
+    }
+
+    /// `error`: Lambda's error object, if the client broke the stream off; `connection`: to be answered.
+    fileprivate func endStream(error: [UInt8]?, _ connection: HTTPConnection?) {
+        guard state == .streaming else { return }
+        if let connection { accept(connection) }
+        guard let error else { return answered(.result, UnsafeRawBufferPointer(start: nil, count: 0)) }
+        error.withUnsafeBytes { answered(.error, $0) }
     }
 
     /// An answer over the limit: refused as AWS words it; the invocation ends with Lambda's error.
@@ -219,19 +262,48 @@ private final class RuntimeAPI: HTTPService {
     init(worker: RuntimeAPIWorker) { self.worker = worker }
 
     /// The largest answer is taken and judged in `handle`, so that its client reads a proper refusal.
-    func bodyBytesMax(_ request: HTTPRequest) -> Int { Limits.eventBytesMax + 1024 * 1024 }
+    func bodyBytesMax(_ request: HTTPRequest) -> Int {
+        isStream(request) ? Limits.streamedBytesMax : Limits.eventBytesMax + 1024 * 1024
+    }
+
+    /// Is the answer to go on as it comes? Node's client, Swift's and others say so; Go's, which sends every answer in chunks,
+    /// only by the media type.
+    private func isStream(_ request: HTTPRequest) -> Bool {
+        guard request.head.method == .post else { return false }
+        if let mode = request.header(.lambdaResponseMode) { return mode.elementsEqual("streaming".utf8) }
+        guard case .chunked = request.head.framing, let type = request.header(.contentType) else { return false }
+        return type.elementsEqual(streamedResponseType.utf8) || type.elementsEqual("application/octet-stream".utf8)
+    }
+
+    func bodyReceiver(_ request: HTTPRequest) -> (any BodyReceiver)? {
+        guard let worker, isStream(request), let call = call(of: request), call.count == 5, call[2] == "invocation", call[4] == "response"
+        else { return nil }
+        let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+        var id = call[3]
+        let begins = id.withUTF8 {
+            worker.beginStream(id: UnsafeRawBufferPointer($0), type: request.header(.contentType) ?? empty, request.connection)
+        }
+        return begins ? StreamIntake(worker, request.connection) : nil
+    }
+
+    /// The parts of the path; nil: it is no call of this API.
+    private func call(of request: HTTPRequest) -> [String]? {
+        let parts = Array(request.path).split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: true)
+            .map { String(decoding: $0, as: UTF8.self) }
+        return parts.count >= 4 && parts[0] == "2018-06-01" && parts[1] == "runtime" ? parts : nil
+    }
 
     func handle(_ request: HTTPRequest) {
         guard let worker else { return request.connection.close() }
-        let parts = Array(request.path).split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: true)
-            .map { String(decoding: $0, as: UTF8.self) }
-        guard parts.count >= 4, parts[0] == "2018-06-01", parts[1] == "runtime" else {
-            return worker.refuse(request.connection, 404, "NotFound", "There is no such call")
-        }
+        guard let parts = call(of: request) else { return refuseOther(request, worker) }
         switch (request.head.method, parts[2], parts.count) {
         case (.get, "invocation", 4) where parts[3] == "next":
             worker.next(request.connection)
         case (.post, "invocation", 5) where parts[4] == "response" || parts[4] == "error":
+            if let mode = request.header(.lambdaResponseMode), !mode.elementsEqual("streaming".utf8) {
+                return worker.refuse(
+                    request.connection, 400, "InvalidFunctionResponseMode", "Invalid function response mode: only streaming can be named")
+            }
             if request.body.count > Limits.eventBytesMax {
                 worker.refuse(
                     request.connection, 413, "RequestEntityTooLarge",
@@ -244,8 +316,61 @@ private final class RuntimeAPI: HTTPService {
             }
         case (.post, "init", 4) where parts[3] == "error", (.post, "restore", 4) where parts[3] == "error":
             worker.initFailed(request)
-        default:
-            worker.refuse(request.connection, 404, "NotFound", "There is no such call")
+        default: refuseOther(request, worker)
         }
     }
+
+    private func refuseOther(_ request: HTTPRequest, _ worker: RuntimeAPIWorker) {
+        for path in ["/2020-01-01/extension/", "/2022-07-01/telemetry", "/2020-08-15/logs"] where request.path.starts(with: path.utf8) {
+            return worker.refuse(
+                request.connection, 403, "Extension.NotSupported", "Hearth has no extensions and no Telemetry API yet")
+        }
+        worker.refuse(request.connection, 404, "NotFound", "There is no such call")
+    }
+}
+
+/// The media type of an HTTP response in pieces: status, headers and cookies as JSON, 8 zero bytes, the body.
+package let streamedResponseType = "application/vnd.awslambda.http-integration-response"
+
+/// Passes the body of one answer on as it comes.
+private final class StreamIntake: BodyReceiver {
+    private let worker: RuntimeAPIWorker
+    private let connection: HTTPConnection
+
+    init(_ worker: RuntimeAPIWorker, _ connection: HTTPConnection) {
+        self.worker = worker
+        self.connection = connection
+    }
+
+    func received(_ bytes: UnsafeRawBufferPointer) { worker.streamed(bytes) }
+
+    /// A handler that failed in the midst of its answer says so in trailers; the error object is in base64.
+    func ended(trailers: [(name: String, value: [UInt8])]) {
+        func trailer(_ name: String) -> [UInt8]? { trailers.first { $0.name == name }?.value }
+        guard let type = trailer("lambda-runtime-function-error-type"), !type.isEmpty else { return worker.endStream(error: nil, connection) }
+        let body = ByteBuffer()
+        if let given = trailer("lambda-runtime-function-error-body"), given.withUnsafeBytes({ Base64.decode($0, into: body) }),
+            JSONCheck.validate(body.bytes) == nil
+        {
+            return worker.endStream(error: Array(body.bytes), connection)
+        }
+        body.clear()
+        body.append("{\"errorType\":")
+        body.append(jsonString: String(decoding: type, as: UTF8.self))
+        body.append(",\"errorMessage\":\"The handler failed in the midst of its answer\"}")
+        worker.endStream(error: Array(body.bytes), connection)
+    }
+
+    func broken(status: Int, reason: StaticString) {
+        let isTooLarge = status == 413
+        worker.endStream(error: Array((isTooLarge ? Self.tooLarge : Self.truncated).utf8), nil)
+        worker.refuse(
+            connection, status, isTooLarge ? "RequestEntityTooLarge" : "TruncatedHTTPRequest", "The answer could not be read to its end")
+    }
+
+    func clientWentAway() { worker.endStream(error: Array(Self.truncated.utf8), nil) }
+
+    private static let truncated = #"{"errorType":"Runtime.TruncatedResponse","errorMessage":"The runtime broke its answer off"}"#
+    private static let tooLarge =
+        #"{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (\#(Limits.streamedBytesMax) bytes)."}"#
 }

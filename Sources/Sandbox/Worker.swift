@@ -11,6 +11,10 @@ package protocol WorkerOwner: AnyObject {
     func workerInitFailed(_ worker: Worker, error: UnsafeRawBufferPointer)
     /// It has answered its invocation; all that it had written to its log by then has been reported.
     func workerAnswered(_ worker: Worker, _ answer: WorkerAnswer)
+    /// It answers its invocation in pieces, which follow; `type`: what they are (a media type). `workerAnswered` ends them.
+    func workerStreams(_ worker: Worker, type: UnsafeRawBufferPointer)
+    /// The next piece. `pauseStream` holds it back.
+    func workerStreamed(_ worker: Worker, _ bytes: UnsafeRawBufferPointer)
     /// It asked for the next invocation (only after an answer that did not imply that).
     func workerFree(_ worker: Worker)
     /// It has said what makes no sense and is being killed: it is to be given nothing more. Its exit follows.
@@ -24,7 +28,7 @@ package protocol WorkerOwner: AnyObject {
 package struct WorkerAnswer {
     package enum Kind { case result, error, tooLarge }
     package let kind: Kind
-    /// Valid during the call only.
+    /// Valid during the call only. Of a result that came in pieces: empty.
     package let payload: UnsafeRawBufferPointer
     /// Is the worker free with this answer, or does it still have to ask for the next invocation?
     package let impliesFree: Bool
@@ -155,6 +159,10 @@ package class Worker {
 
     /// Sends one invocation to an idle worker.
     package func send(_ message: InvocationMessage) {}
+
+    /// Reads no more of an answer that comes in pieces, until `resumeStream`.
+    package func pauseStream() {}
+    package func resumeStream() {}
 
     /// Tells the process that it is no longer needed.
     func requestStop() {}

@@ -91,6 +91,14 @@ package final class Wire {
         return count > 0
     }
 
+    /// Waits until this text has come, which is kept.
+    package func wait(for text: String, seconds: Double = 30) throws {
+        let end = Date().addingTimeInterval(seconds)
+        while find(Array(text.utf8), from: 0) == nil {
+            guard try fill(until: end) else { throw TestFailure("\(text) has not come: \(String(decoding: input, as: UTF8.self))") }
+        }
+    }
+
     /// Everything until the other side closes.
     package func readToEnd(seconds: Double = 30) throws -> [UInt8] {
         let end = Date().addingTimeInterval(seconds)

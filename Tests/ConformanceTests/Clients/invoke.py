@@ -99,4 +99,48 @@ def refusals_before_a_worker_is_touched():
             400, FunctionName="broken", InvocationType="Later")
 
 
-main(results_and_errors, qualifiers_and_context, refusals_before_a_worker_is_touched)
+STREAMS = package(app_py="""
+def handler(event, context):
+    return globals()[event["kind"]]()
+
+def pieces():
+    print("a line")
+    yield "one "
+    yield b"two"
+
+def breaks():
+    yield "begun"
+    raise ValueError("in the midst")
+
+def whole():
+    return {"a": 1}
+
+def fails():
+    raise ValueError("at once")
+""")
+
+
+def streams():
+    create(aws, "streams", STREAMS, Publish=True)
+
+    def stream(kind, **more):
+        answer = aws.invoke_with_response_stream(FunctionName="streams", Payload=json.dumps({"kind": kind}).encode(), **more)
+        equal((answer["StatusCode"], answer["ResponseStreamContentType"]), (200, "application/vnd.amazon.eventstream"))
+        events = list(answer["EventStream"])
+        return answer, b"".join(e["PayloadChunk"]["Payload"] for e in events[:-1]), events[-1]["InvokeComplete"]
+
+    answer, body, end = stream("pieces", LogType="Tail", Qualifier="1")
+    equal((body, answer["ExecutedVersion"]), (b"one two", "1"))
+    holds("a line" in base64.b64decode(end["LogResult"]).decode() and "ErrorCode" not in end, end)
+    equal(stream("whole")[1:], (b'{"a":1}', {}))
+    for kind, begun, message in [("breaks", b"begun", "in the midst"), ("fails", b"", "at once")]:
+        _, body, end = stream(kind)
+        equal((body, end["ErrorCode"], json.loads(end["ErrorDetails"])["errorMessage"]), (begun, "Unhandled", message))
+    equal(aws.invoke(FunctionName="streams", Payload=b'{"kind": "pieces"}')["Payload"].read(), b"one two")
+    equal(aws.invoke_with_response_stream(FunctionName="streams", InvocationType="DryRun")["StatusCode"], 204)
+    refused(aws.invoke_with_response_stream, "ResourceNotFoundException", f"Function not found: {ARN}no:$LATEST", 404, FunctionName="no")
+    refused(aws.invoke_with_response_stream, "InvalidRequestContentException", None, 400, FunctionName="streams", Payload=b"{")
+    refused(client(validate=False).invoke_with_response_stream, "ValidationException", None, 400, FunctionName="streams", InvocationType="Event")
+
+
+main(results_and_errors, qualifiers_and_context, refusals_before_a_worker_is_touched, streams)

@@ -16,6 +16,10 @@ const INIT_FAILED = 2;
 const ANSWER = 3;
 const FAILURE = 4;
 const LAST_FAILURE = 5;
+const STREAM_BEGIN = 8;
+const STREAM_PIECE = 9;
+/** Bytes of one piece; the pipe holds as much. */
+const PIECE = 1 << 16;
 
 let currentId = '';
 /** Does an invocation wait for its answer? */
@@ -65,6 +69,16 @@ function sendAnswer(kind, json) {
   frame[4] = kind;
   frame.writeUInt32LE(peakKiB(), 5);
   frame.write(json, 9, length, 'utf8');
+  writeAll(frame);
+}
+
+/** A frame of an answer in pieces: it carries the end of the id of its invocation. */
+function sendPiece(kind, bytes) {
+  const frame = Buffer.allocUnsafe(13 + bytes.length);
+  frame.writeUInt32LE(9 + bytes.length, 0);
+  frame[4] = kind;
+  frame.write(currentId.slice(28), 5, 8, 'latin1');
+  bytes.copy(frame, 13);
   writeAll(frame);
 }
 
@@ -191,7 +205,11 @@ function sendError(error) {
   sendAnswer(FAILURE, JSON.stringify(description));
 }
 
+/** What a streaming handler has written is out already. */
+const STREAMED = Symbol('streamed');
+
 function sendResult(result) {
+  if (result === STREAMED) return sendAnswer(ANSWER, '');
   let json;
   try {
     json = JSON.stringify(result);
@@ -317,20 +335,65 @@ process.on('beforeExit', () => {
   if (whenLoopIsEmpty) setImmediate(whenLoopIsEmpty);
 });
 
+// Answers in pieces --------------------------------------------------------------------------------------------------
+
+const HTTP_TYPE = 'application/vnd.awslambda.http-integration-response';
+
+/** The stream that a streaming handler writes to: each write leaves at once. */
+function makeResponseStream() {
+  const { Writable } = require('node:stream');
+  const id = currentId;
+  let type = 'application/octet-stream';
+  let prelude = null;
+  let hasBegun = false;
+  const begin = () => {
+    if (hasBegun) return;
+    hasBegun = true;
+    sendPiece(STREAM_BEGIN, Buffer.from(type));
+    if (prelude) sendPiece(STREAM_PIECE, Buffer.concat([Buffer.from(prelude), Buffer.alloc(8)]));
+  };
+  const stream = new Writable({
+    write(chunk, encoding, done) {
+      // What a handler that was answered already still writes is nobody's.
+      if (id === currentId && isRunning) {
+        begin();
+        const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk, encoding);
+        for (let at = 0; at < bytes.length; at += PIECE) sendPiece(STREAM_PIECE, bytes.subarray(at, at + PIECE));
+      }
+      done();
+    },
+    final(done) {
+      if (id === currentId && isRunning) begin();
+      done();
+    },
+  });
+  stream.setContentType = (name) => {
+    if (hasBegun) throw new HandlerError('Runtime.InvalidStreamingOperation', 'The content type is sent already');
+    type = String(name);
+  };
+  stream._onHTTP = (metadata) => {
+    stream.setContentType(HTTP_TYPE);
+    prelude = JSON.stringify(metadata ?? {});
+  };
+  return stream;
+}
+
 globalThis.awslambda = {
-  /** Streaming handlers answer as a whole here: what they write is collected. */
   streamifyResponse: (handler) => async (event, context) => {
-    const { PassThrough } = require('node:stream');
-    const stream = new PassThrough();
-    const chunks = [];
-    stream.on('data', (chunk) => chunks.push(chunk));
-    const ended = new Promise((resolve, reject) => stream.on('end', resolve).on('error', reject));
+    const stream = makeResponseStream();
+    const ended = new Promise((resolve, reject) => stream.on('finish', resolve).on('error', reject));
     await handler(event, stream, context);
-    stream.end();
+    // The answer ends when its stream does, as with Lambda; a stream that nobody ends is ended when nothing is left to do.
+    whenLoopIsEmpty = () => stream.end();
     await ended;
-    return Buffer.concat(chunks).toString('utf8');
+    return STREAMED;
   },
-  HttpResponseStream: { from: (stream) => stream },
+  HttpResponseStream: {
+    from: (stream, metadata) => {
+      stream._onHTTP(metadata);
+      return stream;
+    },
+  },
 };
 
 (async () => {

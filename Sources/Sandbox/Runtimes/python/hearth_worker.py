@@ -19,7 +19,8 @@ import sys
 from hearth_imports import after_import
 
 _IN, _OUT = 3, 4
-_READY, _INIT_FAILED, _ANSWER, _FAILURE = 1, 2, 6, 7
+_READY, _INIT_FAILED, _ANSWER, _FAILURE, _STREAM_BEGIN, _STREAM_PIECE = 1, 2, 6, 7, 8, 9
+_HTTP_TYPE = b"application/vnd.awslambda.http-integration-response"
 _CHUNK = 1 << 16
 
 
@@ -232,6 +233,27 @@ def send(kind, body):
     write_all(struct.pack("<IB", len(body) + 1, kind) + body)
 
 
+def stream(pieces, mark):
+    """Sends what a handler that is a generator yields, each piece at once: bytes or texts.
+
+    A dictionary that comes first is the head of an HTTP response: statusCode, headers, cookies.
+    """
+    first = next(pieces, b"")
+    if isinstance(first, dict):
+        send(_STREAM_BEGIN, mark + _HTTP_TYPE)
+        first = json.dumps(first, default=default).encode() + bytes(8)
+    else:
+        send(_STREAM_BEGIN, mark + b"application/octet-stream")
+    while True:
+        data = memoryview(first.encode("utf-8", "backslashreplace") if isinstance(first, str) else first).cast("B")
+        for at in range(0, len(data), _CHUNK):
+            send(_STREAM_PIECE, mark + data[at : at + _CHUNK])
+        try:
+            first = next(pieces)
+        except StopIteration:
+            return
+
+
 def set_up_logging():
     """The root logger as Lambda sets it up."""
     import logging
@@ -327,6 +349,7 @@ def serve(handler, peak):
     pack = struct.Struct("<IBI8s").pack
     write = posix.write
     clock = time.perf_counter_ns
+    generator = type(_ for _ in ())
     peak_kib = 0
     environ = os.environ
     for frame in frames():
@@ -350,6 +373,9 @@ def serve(handler, peak):
             text = frame[at:].decode()
             event = scan(text, 0)[0] if text[0] == "{" else parse(text)
             result = handler(event, Context(request_id, deadline, names, client_context))
+            if result.__class__ is generator:
+                stream(result, mark)
+                result = None
             try:
                 body = encode(result).encode("utf-8", "backslashreplace")
             except (TypeError, ValueError, RecursionError) as error:

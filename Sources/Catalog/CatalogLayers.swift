@@ -94,7 +94,8 @@ extension Catalog {
             guard let row else { throw CatalogError.layerNotFound(layer, number) }
             let text: String? = row["statements"]
             var statements = try text.map { try Self.decode([PolicyStatement].self, $0) } ?? []
-            if let revision, revision != row["revision"] { throw CatalogError.layerRevisionMismatch }
+            let current: String? = row["revision"]
+            if let revision, revision != current { throw CatalogError.layerRevisionMismatch }
             try edit(&statements)
             let new = Self.newRevision()
             try db.execute(

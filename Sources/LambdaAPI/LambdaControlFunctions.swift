@@ -23,7 +23,7 @@ extension LambdaControl {
         let tags = document.Tags ?? [:]
         guard tags.count <= Catalog.tagsMax else { throw .invalidParameter("Number of tags exceeds resource tag limit.") }
         var settings = FunctionSettings(runtime: runtime, handler: handler)
-        try apply(document, to: &settings)
+        try apply(document, try document.Layers.map(references), to: &settings)
         if let architectures = document.Architectures { settings.architectures = architectures }
         let zip = try package(document.Code)
         do {
@@ -131,8 +131,10 @@ extension LambdaControl {
         if let failure { throw failure }
     }
 
-    /// Puts the fields that are there into `settings`.
-    private func apply(_ document: ConfigurationDocument, to settings: inout FunctionSettings) throws(LambdaFault) {
+    /// Puts the fields that are there into `settings`. Asks the catalogue nothing: it is called from inside its transaction.
+    private func apply(
+        _ document: ConfigurationDocument, _ layers: [LayerReference]?, to settings: inout FunctionSettings
+    ) throws(LambdaFault) {
         if let runtime = document.Runtime {
             guard Manifest.isKnown(runtime: runtime) else {
                 throw .invalidParameter(
@@ -149,7 +151,7 @@ extension LambdaControl {
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let mode = document.TracingConfig?.Mode { settings.tracing = mode == "PassThrough" ? nil : mode }
         if let logging = document.LoggingConfig { apply(logging, to: &settings) }
-        if let layers = document.Layers { settings.layers = layers.isEmpty ? nil : try references(to: layers) }
+        if let layers { settings.layers = layers.isEmpty ? nil : layers }
         if let letters = document.DeadLetterConfig { settings.deadLetter = try deadLetter(letters) }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
         if let cache = document.HearthCache {
@@ -219,9 +221,10 @@ extension LambdaControl {
         try judge(document)
         // Judged before the transaction, so that a refused request changes nothing.
         var probe = try function(reference).latest.settings
-        try apply(document, to: &probe)
+        let layers = try document.Layers.map(references)
+        try apply(document, layers, to: &probe)
         let (function, version) = try catalog.update(
-            reference.name, settings: { settings in try? apply(document, to: &settings) }, revision: document.RevisionId,
+            reference.name, settings: { settings in try? apply(document, layers, to: &settings) }, revision: document.RevisionId,
             at: request.epochMilliseconds)
         return try answer(
             200, FunctionConfiguration(function, version, version: "$LATEST", arn: arn(function.name), phase: .updated))

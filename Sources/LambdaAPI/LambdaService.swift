@@ -83,7 +83,10 @@ package final class LambdaService: HTTPService {
             if name == "tagKeys" { tagKeys.append(value) }
             query[name] = value
         }
-        let path = request.path.split(separator: UInt8(ascii: "/")).map { part in
+        // An empty part is a name that is missing, never a shorter path: DELETE /functions//concurrency deletes no function "concurrency".
+        var parts = request.path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        if parts.last?.isEmpty == true { parts.removeLast() }
+        let path = parts.map { part in
             let raw = UnsafeRawBufferPointer(rebasing: part)
             return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         }
@@ -272,7 +275,11 @@ package final class LambdaService: HTTPService {
                     message: "Client context must be a valid Base64-encoded JSON object.")
             }
         }
-        let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
+        let logType = request.header(.amzLogType)
+        let wantsTail = logType.map { $0.elementsEqual("Tail".utf8) } ?? false
+        if let logType, !wantsTail, !logType.elementsEqual("None".utf8) {
+            throw .validation(String(decoding: logType, as: UTF8.self), at: "logType", .oneOf(["None", "Tail"]))
+        }
         var ticket: MemoTicket?
         if let rule = invoker.memo.plan(of: resolution.version, of: function)?.rule {
             switch recall(rule, event, context.bytes, wantsTail, arrived) {

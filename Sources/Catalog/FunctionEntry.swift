@@ -105,6 +105,11 @@ package final class FunctionEntry: Sendable {
         return urls[alias].map { FunctionURL($0, policies[alias]) }
     }
 
+    /// May somebody who is not the owner do this with the function, or with the version or alias that `qualifier` names?
+    package func permits(_ question: AccessQuestion, qualifier: String? = nil) -> Bool {
+        policies[qualifier ?? Self.own]?.permits(question) == true
+    }
+
     /// The workers that the provisioned concurrency of a qualifier keeps, by version: an alias with weights shares its number out by
     /// them, one each at least.
     package func provisionedShares(of qualifier: String) -> [(version: VersionEntry, count: Int)] {

@@ -63,8 +63,17 @@ struct CacheDocument: Codable {
 }
 
 struct UpdateCodeDocument: Decodable {
+    var ZipFile: String?
+    var S3Bucket: String?
+    var S3Key: String?
+    var S3ObjectVersion: String?
+    var ImageUri: String?
     var Architectures: [String]?
     var PublishTo: String?
+
+    var code: CodeDocument {
+        CodeDocument(ZipFile: ZipFile, S3Bucket: S3Bucket, S3Key: S3Key, S3ObjectVersion: S3ObjectVersion, ImageUri: ImageUri)
+    }
     var Publish: Bool?
     var DryRun: Bool?
     var RevisionId: String?

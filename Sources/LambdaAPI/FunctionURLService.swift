@@ -7,7 +7,8 @@ internal import Sandbox
 package import SigV4
 internal import UV
 
-/// The front listener's functions: `http://FRONT/NAME/…` and `http://FRONT/NAME:ALIAS/…`, for whom their function URLs let in, with Lambda's function-URL payload format 2.0 both ways.
+/// The front listener's functions: `http://FRONT/NAME/…` and `http://FRONT/NAME:ALIAS/…`, for whom their function URLs let in; with
+/// Lambda's function-URL payload format 2.0 both ways.
 package final class FunctionURLService: HTTPService {
     private let invoker: Invoker
     private let arnPrefix: String
@@ -47,7 +48,9 @@ package final class FunctionURLService: HTTPService {
         let rawPath = rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest
         guard let colon else { return admit(request, function, function.frontURL, function.front(draw: invoker.randomBits()), rawPath) }
         let alias = String(decoding: UnsafeRawBufferPointer(rebasing: path[(colon + 1)..<end]), as: UTF8.self)
-        guard let resolution = function.resolve(qualifier: alias, draw: invoker.randomBits()) else { return URLRefusal.forbidden(request, invoker) }
+        guard let resolution = function.resolve(qualifier: alias, draw: invoker.randomBits()) else {
+            return URLRefusal.forbidden(request, invoker)
+        }
         admit(request, function, function.url(ofAlias: alias), resolution, rawPath)
     }
 

@@ -232,10 +232,9 @@ extension LambdaControl {
 
     func updateCode(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
         let document = try decode(UpdateCodeDocument.self, request, .updateCode)
-        let code = try decode(CodeDocument.self, request)
         guard document.PublishTo == nil else { throw LambdaFault.invalidParameter("Hearth does not have PublishTo: leave it out") }
         let before = try function(reference)
-        let zip = try package(code)
+        let zip = try package(document.code)
         if let revision = document.RevisionId, revision != before.latestRevisionID { throw CatalogError.revisionMismatch }
         if document.DryRun == true {
             return try answer(200, FunctionConfiguration(before, before.latest, version: "$LATEST", arn: arn(before.name)))

@@ -30,8 +30,11 @@ extension LambdaControl {
             #"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)"#
         if text.utf8.count > 256 { throw .validation(text, at: "resource", .lengthMax(256)) }
         guard text.hasPrefix("arn:aws"), text.contains(":function:") else {
-            guard text.wholeMatch(of: /arn:aws[a-zA-Z\-]*:lambda:[a-z0-9\-]+:[0-9]{12}:(layer|code-signing-config|event-source-mapping|capacity-provider):.+/) != nil
-            else { throw .validation(text, at: "resource", .pattern(pattern)) }
+            let others = ["layer", "code-signing-config", "event-source-mapping", "capacity-provider"]
+            let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count >= 7, parts[0] == "arn", parts[1].hasPrefix("aws"), parts[2] == "lambda", others.contains(String(parts[5])) else {
+                throw .validation(text, at: "resource", .pattern(pattern))
+            }
             throw .invalidParameter("Hearth tags functions only: \(text) is none")
         }
         let reference: FunctionReference

@@ -12,7 +12,8 @@ struct StoredCode: CodeBuckets {
     func object(_ bucket: String, _ key: String, version: String?) throws(CodeBucketFailure) -> [UInt8] {
         do throws(ObjectsError) {
             let request = GetRequest(
-                bucket: try BucketName(bucket), key: try ObjectKey(key), version: try version.map { text throws(ObjectsError) in try VersionID(text) })
+                bucket: try BucketName(bucket), key: try ObjectKey(key),
+                version: try version.map { text throws(ObjectsError) in try VersionID(text) })
             let reader = try Self.wait { store.get(request, done: $0) }
             guard reader.head.range.count <= Limits.unzippedBytesMax else { throw ObjectsError.entityTooLarge }
             if let whole = reader.whole { return whole }

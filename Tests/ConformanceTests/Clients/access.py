@@ -161,7 +161,9 @@ def urls():
     aws.delete_function_url_config(FunctionName="urls", Qualifier="one")
 
     pattern = r"' at 'qualifier' failed to satisfy constraint: Member must satisfy regular expression pattern: ((?!^\d+$)^[0-9a-zA-Z-_]+$)"
-    for call, more in [(aws.create_function_url_config, {"AuthType": "NONE"}), (aws.get_function_url_config, {}), (aws.update_function_url_config, {}), (aws.delete_function_url_config, {})]:
+    calls = [aws.create_function_url_config, aws.get_function_url_config, aws.update_function_url_config, aws.delete_function_url_config]
+    for call in calls:
+        more = {"AuthType": "NONE"} if call is calls[0] else {}
         for qualifier in ["1", "$LATEST"]:
             refused(loose.__getattribute__(call.__name__), "ValidationException", f"1 validation error detected: Value '{qualifier}{pattern}", 400, FunctionName="doesnotexist", Qualifier=qualifier, **more)
         own = "The resource you requested does not exist." if call.__name__[:3] in ("get", "del") else "Function does not exist"

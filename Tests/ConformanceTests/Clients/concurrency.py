@@ -169,4 +169,5 @@ def workers_that_cannot_start_fail_the_configuration():
     aws.delete_function(FunctionName="unprovisionable")
 
 
-main(reserved, reserved_beside_provisioned, provisioned, provisioned_is_refused_in_lambdas_words, workers_that_cannot_start_fail_the_configuration)
+main(reserved, reserved_beside_provisioned, provisioned, provisioned_is_refused_in_lambdas_words,
+     workers_that_cannot_start_fail_the_configuration)

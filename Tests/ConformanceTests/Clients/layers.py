@@ -38,15 +38,18 @@ SECOND = layer(python__shared_py="NAME = 'second'", only_txt="x")
 
 
 def publish_and_read():
-    made = aws.publish_layer_version(LayerName="first", Content={"ZipFile": FIRST}, Description="the first", CompatibleRuntimes=["python3.11", "python3.12"], LicenseInfo="MIT", CompatibleArchitectures=["x86_64"])
+    made = aws.publish_layer_version(
+        LayerName="first", Content={"ZipFile": FIRST}, Description="the first", CompatibleRuntimes=["python3.11", "python3.12"],
+        LicenseInfo="MIT", CompatibleArchitectures=["x86_64"])
     equal(made["ResponseMetadata"]["HTTPStatusCode"], 201)
     equal({k: made[k] for k in ["LayerArn", "LayerVersionArn", "Description", "Version", "CompatibleRuntimes", "LicenseInfo", "CompatibleArchitectures"]},
           {"LayerArn": LAYER + "first", "LayerVersionArn": LAYER + "first:1", "Description": "the first", "Version": 1, "CompatibleRuntimes": ["python3.11", "python3.12"], "LicenseInfo": "MIT", "CompatibleArchitectures": ["x86_64"]})
     equal((made["Content"]["CodeSha256"], made["Content"]["CodeSize"]), (digest(FIRST), len(FIRST)))
     with urllib.request.urlopen(made["Content"]["Location"]) as answer:
         equal(answer.read(), FIRST, "Location gives the package")
-    for got in [aws.get_layer_version(LayerName="first", VersionNumber=1), aws.get_layer_version(LayerName=LAYER + "first", VersionNumber=1), aws.get_layer_version_by_arn(Arn=LAYER + "first:1")]:
-        equal(without_metadata(got), without_metadata(made))
+    for name in ["first", LAYER + "first"]:
+        equal(without_metadata(aws.get_layer_version(LayerName=name, VersionNumber=1)), without_metadata(made))
+    equal(without_metadata(aws.get_layer_version_by_arn(Arn=LAYER + "first:1")), without_metadata(made))
     equal(aws.publish_layer_version(LayerName="first", Content={"ZipFile": SECOND})["Version"], 2)
     aws.publish_layer_version(LayerName="second", Content={"ZipFile": SECOND}, CompatibleRuntimes=["nodejs20.x"])
     equal([one["Version"] for one in aws.list_layer_versions(LayerName="first")["LayerVersions"]], [2, 1], "the newest first")
@@ -99,7 +102,8 @@ def refusals():
         ([f"{LAYER}l{n}:1" for n in range(6)], "InvalidParameterValueException", "Cannot reference more than 5 layers."),
         ([LAYER + "first"], "ValidationException", f"1 validation error detected: Value '[{LAYER}first]' at 'layers' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 2048, Member must have length greater than or equal to 1, Member must satisfy regular expression pattern: (arn:"),
     ]:
-        for call, arguments in [(loose.create_function, {"FunctionName": "x", "Role": ROLE, "Runtime": "python3.11", "Handler": "app.handler", "Code": {"ZipFile": ECHO}}), (loose.update_function_configuration, {"FunctionName": "layered"})]:
+        new = {"FunctionName": "x", "Role": ROLE, "Runtime": "python3.11", "Handler": "app.handler", "Code": {"ZipFile": ECHO}}
+        for call, arguments in [(loose.create_function, new), (loose.update_function_configuration, {"FunctionName": "layered"})]:
             refused(call, code, message, 400, **(arguments | {"Layers": layers}))
     refused(aws.get_function, "ResourceNotFoundException", None, 404, FunctionName="x")
 

@@ -6,11 +6,14 @@ package struct LayerReference: Codable, Equatable, Sendable {
     package let arn: String
     package let digest: String
     package let size: Int
+    /// Bytes of its files.
+    package let unzipped: Int
 
-    package init(arn: String, digest: String, size: Int) {
+    package init(arn: String, digest: String, size: Int, unzipped: Int) {
         self.arn = arn
         self.digest = digest
         self.size = size
+        self.unzipped = unzipped
     }
 }
 
@@ -20,6 +23,8 @@ package struct LayerSettings: Codable, Equatable, Sendable {
     package var license: String?
     package var runtimes: [String]?
     package var architectures: [String]?
+    /// Bytes of its files.
+    package var unzipped = 0
 
     package init() {}
 }

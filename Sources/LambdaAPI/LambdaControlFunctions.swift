@@ -25,10 +25,11 @@ extension LambdaControl {
         var settings = FunctionSettings(runtime: runtime, handler: handler)
         try apply(document, try document.Layers.map(references), to: &settings)
         if let architectures = document.Architectures { settings.architectures = architectures }
-        let zip = try package(document.Code)
+        let package = try package(document.Code)
+        try check(settings.layers, with: package.unzipped)
         do {
             let (function, version) = try catalog.createFunction(
-                reference.name, settings: settings, zip: zip, publish: document.Publish ?? false, tags: tags,
+                reference.name, settings: settings, zip: package.zip, publish: document.Publish ?? false, tags: tags,
                 opensURL: document.HearthURL == "open", at: request.epochMilliseconds)
             let name = document.Publish == true ? String(version.number ?? 1) : "$LATEST"
             return try answer(
@@ -99,8 +100,8 @@ extension LambdaControl {
         return LambdaFault(status: 500, type: "ServiceException", message: "\(error)", capitalised: true)
     }
 
-    /// The zip that a request brings or names, judged.
-    func package(_ code: CodeDocument?) throws(LambdaFault) -> [UInt8] {
+    /// The zip that a request brings or names, judged, and the bytes of its files.
+    func package(_ code: CodeDocument?) throws(LambdaFault) -> (zip: [UInt8], unzipped: Int) {
         guard code?.ImageUri == nil else { throw Self.noImages }
         let zip: [UInt8]
         if let bucket = code?.S3Bucket {
@@ -119,16 +120,14 @@ extension LambdaControl {
             }
             zip = Array(data)
         }
-        do throws(ArchiveError) { try checkZip(zip) } catch { throw .invalidParameter(error.description) }
-        return zip
+        return (zip, try unzippedBytes(zip))
     }
 
-    private func checkZip(_ zip: [UInt8]) throws(ArchiveError) {
-        var failure: ArchiveError?
-        zip.withUnsafeBytes { bytes in
-            do throws(ArchiveError) { try ZipArchive.check(bytes) } catch { failure = error }
+    private func unzippedBytes(_ zip: [UInt8]) throws(LambdaFault) -> Int {
+        let result: Result<Int, ArchiveError> = zip.withUnsafeBytes { bytes in
+            do throws(ArchiveError) { return .success(try ZipArchive.check(bytes)) } catch { return .failure(error) }
         }
-        if let failure { throw failure }
+        do throws(ArchiveError) { return try result.get() } catch { throw .invalidParameter(error.description) }
     }
 
     /// Puts the fields that are there into `settings`. Asks the catalogue nothing: it is called from inside its transaction.
@@ -223,6 +222,9 @@ extension LambdaControl {
         var probe = try function(reference).latest.settings
         let layers = try document.Layers.map(references)
         try apply(document, layers, to: &probe)
+        if layers?.isEmpty == false, let zip = try catalog.code(digest: function(reference).latest.codeDigest) {
+            try check(layers, with: unzippedBytes(zip))
+        }
         let (function, version) = try catalog.update(
             reference.name, settings: { settings in try? apply(document, layers, to: &settings) }, revision: document.RevisionId,
             at: request.epochMilliseconds)
@@ -234,14 +236,15 @@ extension LambdaControl {
         let document = try decode(UpdateCodeDocument.self, request, .updateCode)
         guard document.PublishTo == nil else { throw LambdaFault.invalidParameter("Hearth does not have PublishTo: leave it out") }
         let before = try function(reference)
-        let zip = try package(document.code)
+        let package = try package(document.code)
+        try check(before.latest.settings.layers, with: package.unzipped)
         if let revision = document.RevisionId, revision != before.latestRevisionID { throw CatalogError.revisionMismatch }
         if document.DryRun == true {
             return try answer(200, FunctionConfiguration(before, before.latest, version: "$LATEST", arn: arn(before.name)))
         }
         let architectures = document.Architectures
         let (function, version) = try catalog.update(
-            reference.name, zip: zip, settings: { if let architectures { $0.architectures = architectures } },
+            reference.name, zip: package.zip, settings: { if let architectures { $0.architectures = architectures } },
             publish: document.Publish ?? false, revision: document.RevisionId, at: request.epochMilliseconds)
         let isPublished = document.Publish == true
         let name = isPublished ? String(version.number ?? 1) : "$LATEST"

@@ -63,8 +63,9 @@ extension LambdaControl {
         settings.license = document.LicenseInfo
         settings.runtimes = document.CompatibleRuntimes
         settings.architectures = document.CompatibleArchitectures
-        let zip = try package(document.Content)
-        let version = try catalog.publishLayer(name, zip: zip, settings: settings, at: request.epochMilliseconds)
+        let package = try package(document.Content)
+        settings.unzipped = package.unzipped
+        let version = try catalog.publishLayer(name, zip: package.zip, settings: settings, at: request.epochMilliseconds)
         return try answer(201, described(version, request, isWhole: true))
     }
 
@@ -192,8 +193,18 @@ extension LambdaControl {
                 throw .invalidParameter(
                     "Two different versions of the same layer are not allowed to be referenced in the same function. \(other) and \(arn) are versions of the same layer.")
             }
-            references.append(LayerReference(arn: arn, digest: version.digest, size: version.size))
+            references.append(LayerReference(arn: arn, digest: version.digest, size: version.size, unzipped: version.settings.unzipped))
         }
         return references
+    }
+
+    /// Code and layers together must not be larger than either may be alone (Lambda's quota).
+    func check(_ layers: [LayerReference]?, with code: Int) throws(LambdaFault) {
+        guard let layers else { return }
+        let total = layers.reduce(code) { $0 + $1.unzipped }
+        guard total <= Limits.unzippedBytesMax else {
+            throw .invalidParameter(
+                "Function code combined with layers exceeds the maximum allowed size of \(Limits.unzippedBytesMax) bytes. The actual size is \(total) bytes.")
+        }
     }
 }

@@ -117,7 +117,7 @@ import Testing
             let catalog = try open()
             let layer = try catalog.publishLayer("l", zip: two, settings: LayerSettings(), at: 1)
             var layered = settings
-            layered.layers = [LayerReference(arn: "arn", digest: layer.digest, size: layer.size)]
+            layered.layers = [LayerReference(arn: "arn", digest: layer.digest, size: layer.size, unzipped: 9)]
             _ = try catalog.createFunction("f", settings: layered, zip: one, publish: true, tags: ["a": "b"], opensURL: true, at: 1)
             let first = catalog.snapshot.function(named: "f")?.latestRevisionID
             try catalog.editTags(of: "f") { $0["c"] = "d" }

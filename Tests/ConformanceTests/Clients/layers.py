@@ -108,6 +108,23 @@ def refusals():
     refused(aws.get_function, "ResourceNotFoundException", None, 404, FunctionName="x")
 
 
+def code_and_layers_share_one_bound():
+    """250 MB of files, wherever they are."""
+    half = io.BytesIO()
+    with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("app.py", "def handler(event, context):\n    return event\n")
+        archive.writestr("zeros", bytes(140 << 20))
+    aws.publish_layer_version(LayerName="half", Content={"ZipFile": half.getvalue()})
+    create(aws, "half", half.getvalue())
+    for call, arguments in [(aws.update_function_configuration, {"FunctionName": "half", "Layers": [LAYER + "half:1"]}),
+                            (aws.create_function, {"FunctionName": "whole", "Role": ROLE, "Runtime": "python3.11", "Handler": "app.handler", "Code": {"ZipFile": half.getvalue()}, "Layers": [LAYER + "half:1"]})]:
+        refused(call, "InvalidParameterValueException", "Function code combined with layers exceeds the maximum allowed size of 262144000 bytes. The actual size is 2936", 400, **arguments)
+    aws.update_function_code(FunctionName="half", ZipFile=ECHO)
+    aws.update_function_configuration(FunctionName="half", Layers=[LAYER + "half:1"])
+    refused(aws.update_function_code, "InvalidParameterValueException", "Function code combined with layers exceeds", 400, FunctionName="half", ZipFile=half.getvalue())
+    aws.delete_function(FunctionName="half")
+
+
 def policies_of_layers():
     layer_1 = {"LayerName": "first", "VersionNumber": 1}
     one = {"StatementId": "s1", "Action": "lambda:GetLayerVersion", "Principal": "*"}
@@ -154,4 +171,4 @@ def code_from_buckets():
     equal(json.load(aws.invoke(FunctionName="bucket")["Payload"]), "old", "what is refused changes nothing")
 
 
-main(publish_and_read, attach_and_run, refusals, policies_of_layers, code_from_buckets)
+main(publish_and_read, attach_and_run, refusals, code_and_layers_share_one_bound, policies_of_layers, code_from_buckets)

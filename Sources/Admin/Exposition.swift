@@ -13,10 +13,12 @@ struct Exposition: @unchecked Sendable {
     private let routes: [(function: String, path: String, values: [UInt64])]
     private let namespaces: [(name: String, counters: CacheCounters)]
     private let events: EventCounters
+    private let account: AccountGauges
     private let secondLevel: SecondLevelCounters?
 
     init(_ invoker: Invoker, _ events: EventCounters) {
         self.events = events
+        account = invoker.account
         versions = invoker.measurements.map { ($0.metrics.copy(), $0.gauges) }
         routes = invoker.memo.routes.map { counts in (counts.function, counts.path, RouteMetricRow.table.map { $0.read(counts) }) }
         let cache = invoker.memo.cache
@@ -49,10 +51,17 @@ struct Exposition: @unchecked Sendable {
                 }
             }
         }
+        writeAccount(to: out)
         writeCache(to: out)
         writeSecondLevel(to: out)
         writeRoutes(to: out)
         writeEvents(to: out)
+    }
+
+    private func writeAccount(to out: ByteBuffer) {
+        for row in AccountMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) gauge\n\(row.name) \(row.read(account))\n")
+        }
     }
 
     private func writeEvents(to out: ByteBuffer) {

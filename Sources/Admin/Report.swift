@@ -137,7 +137,9 @@ indirect enum Report {
             ("versions", .list(function.versions.keys.sorted().map { .number(Double($0)) })),
             (
                 "aliases",
-                .object(function.aliases.values.sorted { $0.name < $1.name }.map { ($0.name, .number(Double($0.version))) })
+                .object(function.aliases.values.sorted { $0.name < $1.name }.map { alias in
+                    (alias.name, alias.version == AliasEntry.latest ? .text(alias.versionName) : .number(Double(alias.version)))
+                })
             ),
             ("workers", workers(pool?.gauges ?? PoolGauges())),
             ("starts_by", .text(pool?.startsBy ?? "not started yet")),

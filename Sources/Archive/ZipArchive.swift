@@ -18,10 +18,12 @@ package enum ZipArchive {
         }
     }
 
-    /// Judges `zip` as `unpack` would, writing nothing.
-    package static func check(_ zip: UnsafeRawBufferPointer) throws(ArchiveError) { try walk(zip, into: nil) }
+    /// Judges `zip` as `unpack` would, writing nothing; how many bytes its files have.
+    @discardableResult
+    package static func check(_ zip: UnsafeRawBufferPointer) throws(ArchiveError) -> Int { try walk(zip, into: nil) }
 
-    private static func walk(_ zip: UnsafeRawBufferPointer, into directory: String?) throws(ArchiveError) {
+    @discardableResult
+    private static func walk(_ zip: UnsafeRawBufferPointer, into directory: String?) throws(ArchiveError) -> Int {
         guard let reader = archive_read_new() else { throw .notAZip }
         defer { archive_read_free(reader) }
         archive_read_support_format_zip_seekable(reader)
@@ -59,13 +61,14 @@ package enum ZipArchive {
             case .other: throw .refused(entry: path, why: "is neither a file nor a directory nor a link")
             }
         }
-        guard let directory else { return }
+        guard let directory else { return total }
         for link in links {
             try makeParents(directory, link.path)
             guard symlink(link.target, "\(directory)/\(link.path)") == 0 else {
                 throw .refused(entry: link.path, why: "is a link where something else is already")
             }
         }
+        return total
     }
 
     /// Is each file of `zip` in `directory`, a regular file of the right size? (It had been unpacked there; a power cut or

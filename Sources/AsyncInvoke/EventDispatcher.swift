@@ -161,7 +161,8 @@ package final class EventDispatcher {
     }
 
     private func run(_ event: QueuedEvent, _ payload: [UInt8]) {
-        guard let function = invoker.snapshot.function(named: event.function), let resolution = function.resolve(qualifier: event.qualifier)
+        guard let function = invoker.snapshot.function(named: event.function),
+            let resolution = function.resolve(qualifier: event.qualifier, draw: invoker.randomBits())
         else { return giveUp(event, payload, .functionNotFound, nil, nil, nil) }
         let (rule, _) = rule(function, event.qualifier)
         if rule.isTooOld(event, at: now) { return giveUp(event, payload, .eventAgeExceeded, function, nil, nil) }

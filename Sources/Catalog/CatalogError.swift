@@ -7,7 +7,15 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
     case aliasExists(function: String, alias: String)
     case provisionedNotFound
     case eventInvokeNotFound(function: String, qualifier: String)
+    case urlNotFound
+    case layerNotFound(String, Int)
+    case statementNotFound(String)
+    case statementExists(String)
+    case policyNotFound
+    case policyTooLong(Int)
     case revisionMismatch
+    case policyRevisionMismatch
+    case layerRevisionMismatch
     case codeShaMismatch(given: String, current: String)
     /// The version is the target of an alias.
     case versionInUse(function: String, version: String)
@@ -25,6 +33,17 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
         case .aliasExists(let function, let alias): "function \(function) already has an alias \(alias)"
         case .provisionedNotFound: "no provisioned concurrency is configured for it"
         case .eventInvokeNotFound(let function, let qualifier): "\(function):\(qualifier) has no event-invoke configuration"
+        case .urlNotFound: "it has no function URL"
+        case .layerNotFound(let layer, let number): "Layer version \(layer):\(number) does not exist."
+        case .statementNotFound(let sid): "Statement \(sid) is not found in resource policy."
+        case .statementExists(let sid):
+            "The statement id (\(sid)) provided already exists. Please provide a new statement id, or remove the existing statement."
+        case .policyNotFound: "No policy is associated with the given resource."
+        case .policyTooLong(let bytes): "The final policy size is bigger than the limit (\(bytes))."
+        case .policyRevisionMismatch:
+            "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+        case .layerRevisionMismatch:
+            "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id"
         case .revisionMismatch:
             "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
         case .codeShaMismatch(let given, let current):

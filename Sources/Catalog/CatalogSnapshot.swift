@@ -30,12 +30,37 @@ package final class VersionEntry: Sendable {
 }
 
 package struct AliasEntry: Equatable, Sendable {
+    /// The `version` of an alias that points to `$LATEST`.
+    package static let latest = 0
+
     package let name: String
     package let version: Int
     package let description: String
     package let revisionID: String
     /// The version that it pointed to before, if it has moved.
     package let previous: Int?
+    /// What another version gets of its invocations; nil: nothing.
+    package let weight: VersionWeight?
+
+    /// `$LATEST` or the number.
+    package var versionName: String { version == Self.latest ? "$LATEST" : String(version) }
+}
+
+/// A share of an alias's invocations, 0…1, that goes to another version.
+package struct VersionWeight: Equatable, Sendable {
+    package let version: Int
+    package let share: Double
+
+    package init(version: Int, share: Double) {
+        self.version = version
+        self.share = share
+    }
+}
+
+/// What becomes of an alias's weight when the alias is moved.
+package enum AliasWeight: Sendable {
+    case keep, none
+    case share(VersionWeight)
 }
 
 /// How asynchronous invocations of a function, or of one of its versions or aliases, are tried again and where their outcomes go.
@@ -51,73 +76,6 @@ package struct EventInvokeSettings: Codable, Equatable, Sendable {
     package var modified: Int64 = 0
 
     package init() {}
-}
-
-/// What a qualifier stands for.
-package struct Resolution: Sendable {
-    package let version: VersionEntry
-    /// `$LATEST` or the number, as the answer names it.
-    package let executedVersion: String
-    /// As requested; nil when nothing was.
-    package let qualifier: String?
-}
-
-package final class FunctionEntry: Sendable {
-    package let name: String
-    package let nameBytes: [UInt8]
-    package let latest: VersionEntry
-    package let latestRevisionID: String
-    package let versions: [Int: VersionEntry]
-    package let aliases: [String: AliasEntry]
-    package let reserved: Int?
-    /// Requested provisioned concurrency by qualifier.
-    package let provisioned: [String: Int]
-    package let createdMilliseconds: Int64
-    /// By qualifier, `$LATEST` included.
-    package let eventInvoke: [String: EventInvokeSettings]
-    /// What the front listener serves: the alias `live` if there is one, else `$LATEST`.
-    package let front: Resolution
-
-    init(
-        name: String, latest: VersionEntry, latestRevisionID: String, versions: [Int: VersionEntry],
-        aliases: [String: AliasEntry], reserved: Int?, provisioned: [String: Int], createdMilliseconds: Int64,
-        eventInvoke: [String: EventInvokeSettings] = [:]
-    ) {
-        self.name = name
-        nameBytes = Array(name.utf8)
-        self.latest = latest
-        self.latestRevisionID = latestRevisionID
-        self.versions = versions
-        self.aliases = aliases
-        self.reserved = reserved
-        self.provisioned = provisioned
-        self.createdMilliseconds = createdMilliseconds
-        self.eventInvoke = eventInvoke
-        front =
-            Self.resolve(Self.liveAlias, latest, versions, aliases)
-            ?? Resolution(version: latest, executedVersion: "$LATEST", qualifier: nil)
-    }
-
-    /// The alias that `hearth deploy` moves and that the front listener serves.
-    package static let liveAlias = "live"
-
-    /// `$LATEST` and all published versions, each row once.
-    package var allVersions: [VersionEntry] {
-        versions.values.sorted { $0.rowID < $1.rowID } + (latest.number == nil ? [latest] : [])
-    }
-
-    /// The version behind a qualifier (`$LATEST`, a number or an alias; nil is `$LATEST`), or nil.
-    package func resolve(qualifier: String?) -> Resolution? { Self.resolve(qualifier, latest, versions, aliases) }
-
-    private static func resolve(
-        _ qualifier: String?, _ latest: VersionEntry, _ versions: [Int: VersionEntry], _ aliases: [String: AliasEntry]
-    ) -> Resolution? {
-        guard let qualifier, qualifier != "$LATEST" else {
-            return Resolution(version: latest, executedVersion: "$LATEST", qualifier: qualifier)
-        }
-        guard let number = Int(qualifier) ?? aliases[qualifier]?.version, let version = versions[number] else { return nil }
-        return Resolution(version: version, executedVersion: String(number), qualifier: qualifier)
-    }
 }
 
 /// The whole catalogue at one commit, immutable: what requests are resolved against.

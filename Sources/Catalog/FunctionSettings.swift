@@ -17,12 +17,27 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     package var concurrency = Concurrency()
     /// Lambda's SnapStart for published versions: the client is forked where it is known to bear that.
     package var snapStart: Bool?
+    /// Layers in their order, the last on top; nil: none.
+    package var layers: [LayerReference]?
+    /// `Mode` of TracingConfig, and LoggingConfig: kept and returned; nil: Lambda's defaults.
+    package var tracing: String?
+    package var logging: Logging?
     /// ARN of what gets the events of failed asynchronous invocations (DeadLetterConfig).
     package var deadLetter: String?
     /// `[memoize]` of function.toml; nil: every invocation runs.
     package var memoize: Memoize?
     /// `[[route]]` of function.toml, in their order; nil: none.
     package var routes: [Route]?
+
+    /// LoggingConfig.
+    package struct Logging: Codable, Equatable, Sendable {
+        package var format: String?
+        package var group: String?
+        package var applicationLevel: String?
+        package var systemLevel: String?
+
+        package init() {}
+    }
 
     /// How the responses to some of a function URL's requests are cached, in the manner of API Gateway.
     package struct Route: Codable, Equatable, Sendable {

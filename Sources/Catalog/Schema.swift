@@ -6,12 +6,15 @@ internal import GRDB
 ///         ▲  ▲                  ▲
 ///         │  └── provisioned    │ number
 ///         └───── aliases ───────┘
-///         └── event_invoke
+///         └── event_invoke, url_configs, policies
+///     layers ◀── layer_versions ──digest──▶ code ◀──digest── version_layers ──▶ versions
 ///
 /// Invariants:
-///  1. A row of `versions` never changes but for getting its number, once. A change of code or settings is a new row.
+///  1. A row of `versions` never changes but for getting its number, once, and for `revision`. A change of code or settings is a
+///     new row.
 ///  2. Numbers of a function are never used twice (`functions.last_number`).
 ///  3. A row without a number is the `latest` of its function, else it is deleted; `code` that no row names too.
+///  4. `url_configs` may outlive its alias (as in Lambda): the URL is then answered 403.
 enum Schema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
@@ -71,6 +74,57 @@ enum Schema {
                         PRIMARY KEY (function, qualifier)
                     );
                     """)
+        }
+        migrator.registerMigration("3: weights, function URLs, policies, tags, layers") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE aliases ADD COLUMN extra INTEGER;
+                    ALTER TABLE aliases ADD COLUMN share REAL;
+                    ALTER TABLE functions ADD COLUMN tags TEXT;
+                    CREATE TABLE url_configs (
+                        function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+                        qualifier TEXT NOT NULL,
+                        settings TEXT NOT NULL,
+                        PRIMARY KEY (function, qualifier)
+                    );
+                    CREATE TABLE policies (
+                        function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+                        qualifier TEXT NOT NULL,
+                        statements TEXT NOT NULL,
+                        revision TEXT NOT NULL,
+                        PRIMARY KEY (function, qualifier)
+                    );
+                    CREATE TABLE layers (
+                        id INTEGER PRIMARY KEY AUTOINCREMENT,
+                        name TEXT NOT NULL UNIQUE,
+                        last_number INTEGER NOT NULL DEFAULT 0
+                    );
+                    CREATE TABLE layer_versions (
+                        layer INTEGER NOT NULL REFERENCES layers(id),
+                        number INTEGER NOT NULL,
+                        digest TEXT NOT NULL REFERENCES code(digest),
+                        size INTEGER NOT NULL,
+                        settings TEXT NOT NULL,
+                        created INTEGER NOT NULL,
+                        statements TEXT,
+                        revision TEXT,
+                        PRIMARY KEY (layer, number)
+                    );
+                    CREATE TABLE version_layers (
+                        version INTEGER NOT NULL REFERENCES versions(id) ON DELETE CASCADE,
+                        digest TEXT NOT NULL REFERENCES code(digest),
+                        PRIMARY KEY (version, digest)
+                    );
+                    """)
+            // Whatever was deployed before had an open URL, and keeps it.
+            let open = try OpenURL(at: 0)
+            try db.execute(
+                sql: "INSERT INTO url_configs (function, qualifier, settings) SELECT id, '$LATEST', ? FROM functions", arguments: [open.settings])
+            try db.execute(
+                sql: """
+                    INSERT INTO policies (function, qualifier, statements, revision)
+                    SELECT id, '$LATEST', ?, lower(hex(randomblob(16))) FROM functions
+                    """, arguments: [open.statements])
         }
         return migrator
     }

@@ -12,6 +12,8 @@ package struct Manifest: Equatable, Sendable {
     /// A shell command that is run in the directory before it is packed.
     package var build: String?
     package var environment: [String: String]
+    /// Layers, the last on top: NAME, NAME:VERSION or an ARN.
+    package var layers: [String]
     package var provisioned: Int
     package var reserved: Int?
     package var workersMax: Int?
@@ -58,6 +60,7 @@ package struct Manifest: Equatable, Sendable {
         ConfigKey("description", .text(default: ""), "For people."),
         ConfigKey("build", .text(default: nil), "A shell command run in the directory before it is packed."),
         ConfigKey("environment", .texts, "Environment variables; together 4 KB at the most."),
+        ConfigKey("layers", .list(default: []), "Layers shown as /opt, the last on top: NAME (its newest version), NAME:VERSION or an ARN."),
         ConfigKey(
             "concurrency.provisioned", .number(0...1000, default: 1), unit: "workers",
             "Workers kept initialised before anything asks."),
@@ -165,6 +168,7 @@ package struct Manifest: Equatable, Sendable {
         description = file.text("description") ?? ""
         build = file.text("build")
         environment = file.table("environment")
+        layers = file.list("layers") ?? []
         // A function that is switched off keeps no worker.
         provisioned = file.number("concurrency.provisioned") ?? min(1, file.number("concurrency.reserved") ?? 1)
         reserved = file.number("concurrency.reserved")
@@ -238,6 +242,7 @@ package struct Manifest: Equatable, Sendable {
                 "concurrency.max",
                 "concurrency.max = \(workersMax) is less than concurrency.provisioned = \(provisioned): it must be at least that")
         }
+        guard layers.count <= 5 else { throw file.fail("layers", "layers names \(layers.count) layers: there may be 5") }
         var bytes = 2
         for (name, value) in environment {
             let path = "environment.\(name)"

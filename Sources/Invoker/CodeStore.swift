@@ -1,6 +1,7 @@
 internal import Archive
 internal import Base
 package import Catalog
+internal import Crypto
 internal import Dispatch
 internal import Glibc
 package import Sandbox
@@ -72,21 +73,27 @@ package final class CodeStore: Sendable {
                 description: "\(function): network = \"none\" needs a sandbox, and none can be made here: hearth doctor says why")
         }
         let code = try unpacked(version.codeDigest)
+        let layers = try layered(version)
         let runtime = version.settings.runtime
         var recipe: WorkerRecipe
         switch runtime {
-        case let name where name.hasPrefix("python"): recipe = try bundled(.python, version, of: function, code)
-        case let name where name.hasPrefix("node"): recipe = try bundled(.node, version, of: function, code)
+        case let name where name.hasPrefix("python"): recipe = try bundled(.python, version, of: function, code, layers)
+        case let name where name.hasPrefix("node"): recipe = try bundled(.node, version, of: function, code, layers)
         default:
-            guard access(code + "/bootstrap", X_OK) == 0 else {
+            let bootstrap: String
+            if access(code + "/bootstrap", X_OK) == 0 {
+                bootstrap = seen(code) + "/bootstrap"
+            } else if let layers, access(layers + "/bootstrap", X_OK) == 0 {
+                // As in Lambda, a runtime may come as a layer.
+                bootstrap = seen(layers: layers) + "/bootstrap"
+            } else {
                 throw CodeFailure(
                     description: "\(function): runtime \(runtime) needs an executable file named bootstrap in the package")
             }
-            let bootstrap = seen(code) + "/bootstrap"
             // As in Lambda, SnapStart is for published versions.
             let isOffline = version.settings.concurrency.isOffline == true
             let snapStart = version.settings.snapStart == true && version.number != nil && !isOffline
-            var environment = environment(version, of: function, code)
+            var environment = environment(version, of: function, code, layers)
             if snapStart { try addSnapStart(to: &environment) }
             recipe = WorkerRecipe(
                 workerProtocol: runtime == "swift" ? .frames : .runtimeAPI, program: bootstrap, arguments: [bootstrap],
@@ -96,6 +103,7 @@ package final class CodeStore: Sendable {
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
         if let cacheDirectory { recipe.placed.append((cacheDirectory, Isolation.cacheDirectory)) }
+        if let layers { recipe.placed.append((layers, Isolation.layersDirectory)) }
         recipe.memoryMegabytes = version.settings.memorySize
         recipe.cgroups = cgroups
         recipe.ownsNetwork = version.settings.concurrency.isOffline == true
@@ -119,9 +127,11 @@ package final class CodeStore: Sendable {
     /// Below two cores' worth of memory, as Lambda shares them out (1,769 MB for each), a second thread would only wait.
     private static let memoryOfTwoCores = 2 * 1769
 
-    private func environment(_ version: VersionEntry, of function: String, _ code: String) -> [String] {
+    private func environment(_ version: VersionEntry, of function: String, _ code: String, _ layers: String?) -> [String] {
         let settings = version.settings
         var own = settings.environment
+        let opt = layers.map { seen(layers: $0) }
+        if let opt { addSearchPaths(opt, settings.runtime, to: &own) }
         // NumPy's library starts a thread for each core of the machine when it is imported, and then it could not be forked.
         if settings.memorySize < Self.memoryOfTwoCores, own["OPENBLAS_NUM_THREADS"] == nil { own["OPENBLAS_NUM_THREADS"] = "1" }
         if let cacheDirectory, own["HEARTH_CACHE_URL"] == nil {
@@ -132,16 +142,35 @@ package final class CodeStore: Sendable {
             "AWS_LAMBDA_FUNCTION_NAME=\(function)",
             "AWS_LAMBDA_FUNCTION_VERSION=\(version.number.map(String.init) ?? "$LATEST")",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=\(settings.memorySize)",
-            "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/\(function)",
+            "AWS_LAMBDA_LOG_GROUP_NAME=\(settings.logging?.group ?? "/aws/lambda/\(function)")",
             "AWS_REGION=\(region)", "AWS_DEFAULT_REGION=\(region)",
             "_HANDLER=\(settings.handler)",
             "LAMBDA_TASK_ROOT=\(seen(code))",
             "LAMBDA_RUNTIME_DIR=\(runtimes)",
             // No cloud's metadata service is here: AWS's SDKs would ask it for credentials, for half a second at each init.
             "AWS_EC2_METADATA_DISABLED=true",
-            "PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
-            "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib",
-        ] + WorkerRecipe.locale
+            "PATH=/usr/local/bin:/usr/bin:/bin:\(opt ?? "/opt")/bin",
+            "LD_LIBRARY_PATH=\(seen(code)):\(seen(code))/lib" + (opt.map { ":\($0)/lib" } ?? ""),
+        ] + logging(settings.logging) + WorkerRecipe.locale
+    }
+
+    /// LoggingConfig, for clients that know it (awslambdaric does).
+    private func logging(_ logging: FunctionSettings.Logging?) -> [String] {
+        guard let logging, logging.format == "JSON" else { return [] }
+        return ["AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_LAMBDA_LOG_LEVEL=\(logging.applicationLevel ?? "INFO")"]
+    }
+
+    /// Where Python and Node look for what layers bring (Lambda developer guide, "Layer paths for each Lambda runtime"). What the function
+    /// itself has set comes first.
+    private func addSearchPaths(_ opt: String, _ runtime: String, to environment: inout [String: String]) {
+        func add(_ name: String, _ paths: [String]) {
+            environment[name] = ([environment[name]].compactMap { $0 } + paths).joined(separator: ":")
+        }
+        if !runtime.hasPrefix("node") { add("PYTHONPATH", ["\(opt)/python", "\(opt)/python/lib/\(runtime)/site-packages"]) }
+        if !runtime.hasPrefix("python") {
+            let major = "node" + runtime.dropFirst("nodejs".count).prefix { $0.isNumber }
+            add("NODE_PATH", ["\(opt)/nodejs/\(major)/node_modules", "\(opt)/nodejs/node_modules"])
+        }
     }
 
     /// Lets Python, if that is what the bootstrap runs, find the module that makes a zygote of the stock client.
@@ -156,12 +185,16 @@ package final class CodeStore: Sendable {
     }
 
     private func bundled(
-        _ client: BundledClient, _ version: VersionEntry, of function: String, _ code: String
+        _ client: BundledClient, _ version: VersionEntry, of function: String, _ code: String, _ layers: String?
     ) throws(CodeFailure) -> WorkerRecipe {
         let runtime = version.settings.runtime
         guard let interpreter = interpreters.find(for: runtime) else {
             throw CodeFailure(
                 description: "\(function): no interpreter for runtime \(runtime) is on PATH; \(client.howToInstall)")
+        }
+        if layers != nil, isolation?.hasNamespaces == true, interpreter.path.hasPrefix(Isolation.layersDirectory + "/") {
+            throw CodeFailure(
+                description: "\(function): its layers take the place of /opt, where the interpreter lies (\(interpreter.path)): install one elsewhere")
         }
         let script: String
         do { script = try client.install(in: directory + "/runtimes") } catch {
@@ -170,7 +203,7 @@ package final class CodeStore: Sendable {
         var recipe = WorkerRecipe(
             workerProtocol: .frames, program: interpreter.path,
             arguments: [interpreter.path] + client.arguments + ["\(runtimes)/\(script)"], directory: seen(code),
-            environment: environment(version, of: function, code) + ["AWS_EXECUTION_ENV=AWS_Lambda_\(runtime)"],
+            environment: environment(version, of: function, code, layers) + ["AWS_EXECUTION_ENV=AWS_Lambda_\(runtime)"],
             canFork: client.canFork, isolation: isolation)
         recipe.shown = interpreter.directories
         if client == .python, let isolation, isolation.hasNamespaces, access(isolation.basePath, R_OK) == 0,
@@ -186,6 +219,7 @@ package final class CodeStore: Sendable {
     /// interpreter or its C library begin; nor if the package brings libraries that only the dynamic linker finds, which has
     /// read LD_LIBRARY_PATH by then.
     private func canShareBase(_ version: VersionEntry, _ code: String) -> Bool {
+        guard version.settings.layers == nil else { return false }
         let early = ["PYTHON", "LANG", "LC_", "LD_", "GLIBC_", "MALLOC_"]
         guard !version.settings.environment.keys.contains(where: { name in early.contains { name.hasPrefix($0) } }) else { return false }
         return !["", "/lib"].contains { Self.names(in: code + $0).contains { $0.hasPrefix("lib") && $0.contains(".so") } }
@@ -223,6 +257,39 @@ package final class CodeStore: Sendable {
         return target
     }
 
+    /// The directory with the layers of a version, later ones over earlier ones; nil: it has none. What several make together is made anew
+    /// at the first use after a start.
+    private func layered(_ version: VersionEntry) throws(CodeFailure) -> String? {
+        let digests = (version.settings.layers ?? []).map(\.digest)
+        guard let first = digests.first else { return nil }
+        if digests.count == 1 { return try unpacked(first) }
+        let name = Self.layersName(digests)
+        let target = "\(directory)/code/\(name)"
+        if intact.withLock({ $0.contains(name) }), access(target, F_OK) == 0 { return target }
+        let parts = try digests.map { digest throws(CodeFailure) in try unpacked(digest) }
+        let partial = target + Self.partialEnding
+        for path in [partial, target] { ZipArchive.removeTree(path) }
+        do throws(ArchiveError) { try ZipArchive.overlay(parts, in: partial) } catch {
+            ZipArchive.removeTree(partial)
+            throw CodeFailure(description: "cannot put the layers together in \(target): \(error)")
+        }
+        guard rename(partial, target) == 0 else {
+            throw CodeFailure(description: "cannot move the layers to \(target): \(String(cString: strerror(errno)))")
+        }
+        _ = intact.withLock { $0.insert(name) }
+        return target
+    }
+
+    private static func layersName(_ digests: [String]) -> String {
+        let all = Array(digests.joined(separator: " ").utf8)
+        return "layers-" + all.withUnsafeBytes { hex(Digest.sha256($0)) }
+    }
+
+    /// Where the workers see the layers.
+    private func seen(layers: String) -> String {
+        isolation?.hasNamespaces == true ? Isolation.layersDirectory : layers
+    }
+
     private func unpack(_ zip: UnsafeRawBufferPointer, to target: String) throws {
         let partial = target + Self.partialEnding
         mkdir("\(directory)/code", 0o755)
@@ -243,7 +310,12 @@ package final class CodeStore: Sendable {
 
     /// Removes what a killed server has left half unpacked, and packages that the catalogue knows no longer.
     private func removeLeftovers() {
-        let known = Set(catalog.snapshot.functions.flatMap(\.allVersions).map { Self.directoryName($0.codeDigest) })
+        var known: Set<String> = []
+        for version in catalog.snapshot.functions.flatMap(\.allVersions) {
+            let digests = (version.settings.layers ?? []).map(\.digest)
+            known.formUnion(([version.codeDigest] + digests).map { Self.directoryName($0) })
+            known.insert(Self.layersName(digests))
+        }
         for name in Self.names(in: "\(directory)/code") where name != "." && name != ".." && !known.contains(name) {
             ZipArchive.removeTree("\(directory)/code/\(name)")
         }

@@ -109,6 +109,8 @@ package final class Invocation {
     var logTail: ByteBuffer?
     var isSpillover = false
     var countsAsUnreserved = false
+    /// It counts as one that provisioned concurrency serves; else as on-demand.
+    var takesProvisioned = false
     /// Its worker has answered it: what it ends with is the handler's own.
     var isAnswered = false
     /// Its worker ended under it, by itself or by somebody's hand.

@@ -10,6 +10,9 @@ package final class FunctionState {
     package let log: FunctionLog
     package var inFlight = 0
     package var reserved: Int?
+    /// What is provisioned for all versions together, and what runs beside that.
+    var provisioned = 0
+    var onDemand = 0
     /// Of a function that is not memoized, from its first invocation on.
     var advised: CacheAdvice.Subject?
 
@@ -107,8 +110,12 @@ package final class Invoker {
         let known = pools[invocation.version.rowID]
         let state = known?.function ?? state(of: invocation.function)
         if invocation.adviceHash != 0 { advise(invocation, state) }
+        let takesProvisioned = known?.hasUnusedProvision ?? false
         if let reserved = state.reserved {
-            guard state.inFlight < reserved else { return refuseUnadmitted(invocation, .reservedConcurrency) }
+            // As in Lambda, what is provisioned is taken out of what is reserved: other versions run in the rest.
+            guard takesProvisioned || state.onDemand < reserved - state.provisioned else {
+                return refuseUnadmitted(invocation, .reservedConcurrency)
+            }
         } else {
             guard unreservedInFlight < settings.concurrencyMax - reservedSum else {
                 return refuseUnadmitted(invocation, .accountConcurrency)
@@ -120,6 +127,8 @@ package final class Invoker {
             return refuseUnadmitted(invocation, .cannotStart("the event loop cannot make another timer"))
         }
         state.inFlight += 1
+        invocation.takesProvisioned = takesProvisioned
+        if takesProvisioned { pool.provisionedAdmitted += 1 } else { state.onDemand += 1 }
         invocation.countsAsUnreserved = state.reserved == nil
         invocation.isSpillover = pool.isSpillingOver
         pool.arrive(invocation)
@@ -157,8 +166,22 @@ package final class Invoker {
     /// Gives back what admission took.
     func ended(_ invocation: Invocation, in pool: VersionPool) {
         pool.function.inFlight -= 1
+        if invocation.takesProvisioned { pool.provisionedAdmitted -= 1 } else { pool.function.onDemand -= 1 }
         if invocation.countsAsUnreserved { unreservedInFlight -= 1 }
         assert(pool.function.inFlight >= 0 && unreservedInFlight >= 0, "an invocation ended twice")
+    }
+
+    /// The account's concurrency and who has it.
+    package var account: AccountGauges {
+        let states = snapshot.functions.compactMap { self.states[$0.name] }
+        var gauges = AccountGauges()
+        gauges.limit = settings.concurrencyMax
+        gauges.reserved = reservedSum
+        gauges.running = states.reduce(0) { $0 + $1.inFlight }
+        gauges.unreservedRunning = unreservedInFlight
+        gauges.provisionedUnreserved = states.reduce(0) { $0 + ($1.reserved == nil ? $1.provisioned : 0) }
+        gauges.onDemandUnreserved = states.reduce(0) { $0 + ($1.reserved == nil ? $1.onDemand : 0) }
+        return gauges
     }
 
     // MARK: Pools
@@ -216,6 +239,7 @@ package final class Invoker {
             return
         }
         var numbers = Set(function.versions.keys.sorted().suffix(Limits.metricVersionsMax)).union(function.aliases.values.map(\.version))
+        numbers.formUnion(function.aliases.values.compactMap { $0.weight?.version })
         numbers.formUnion(function.provisioned.keys.compactMap { Int($0) })
         metrics[name] = known.filter { label, metrics in
             label == "$LATEST" || Int(label).map { numbers.contains($0) } == true || used.contains(ObjectIdentifier(metrics))
@@ -298,13 +322,17 @@ package final class Invoker {
         let state = state(of: function)
         state.reserved = function.reserved
         var targets: [Int64: (VersionEntry, Int)] = [:]
-        for (qualifier, requested) in function.provisioned {
-            guard let version = function.resolve(qualifier: qualifier)?.version else { continue }
-            targets[version.rowID, default: (version, 0)].1 += requested
+        for qualifier in function.provisioned.keys {
+            for (version, count) in function.provisionedShares(of: qualifier) { targets[version.rowID, default: (version, 0)].1 += count }
         }
+        state.provisioned = targets.values.reduce(0) { $0 + $1.1 }
         var named = Set(targets.keys)
         named.insert(function.latest.rowID)
-        for alias in function.aliases.values { if let version = function.versions[alias.version] { named.insert(version.rowID) } }
+        for alias in function.aliases.values {
+            for number in [alias.version, alias.weight?.version ?? alias.version] {
+                if let version = function.versions[number] { named.insert(version.rowID) }
+            }
+        }
         for version in function.allVersions {
             guard let pool = pools[version.rowID] ?? (targets[version.rowID] != nil ? pool(for: version, of: function) : nil)
             else { continue }

@@ -91,6 +91,10 @@ package final class VersionPool {
         didSet { if provisionedTarget != oldValue { reconfigure() } }
     }
 
+    /// Invocations that were let in because of it; they may run on other workers.
+    var provisionedAdmitted = 0
+    var hasUnusedProvision: Bool { provisionedAdmitted < provisionedTarget }
+
     /// Does an alias, `$LATEST` or provisioned concurrency lead here? If not, idle workers do not stay for long.
     var isNamed = true {
         didSet { if isNamed != oldValue { reconfigure() } }

@@ -10,13 +10,20 @@ struct AnsweredBy {
     let version: String
     /// The value of a `Warning` field, when there is something to warn of.
     let warning: StaticString?
+    /// Lines for pages of other origins, each with its end; nil: none.
+    let cors: [UInt8]?
+    /// Does the URL speak for the function in that?
+    let hasCORS: Bool
 
-    init(_ invocation: Invocation, warning: StaticString? = nil) {
-        self.init(invocation.id, invocation.function, invocation.resolution, warning: warning)
-    }
+    init(_ invocation: Invocation) { self.init(invocation.id, invocation.function, invocation.resolution) }
 
-    init(_ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, warning: StaticString? = nil) {
+    init(
+        _ id: RequestID, _ function: FunctionEntry, _ resolution: Resolution, warning: StaticString? = nil, cors: [UInt8]? = nil,
+        hasCORS: Bool = false
+    ) {
         self.warning = warning
+        self.cors = cors
+        self.hasCORS = hasCORS
         self.id = id
         self.function = function
         version = resolution.executedVersion
@@ -32,6 +39,10 @@ func appendAnswerFields(_ by: AnsweredBy, _ outcome: InvocationOutcome, to out: 
     if let warning = by.warning {
         out.append("\r\nWarning: ")
         out.append(warning)
+    }
+    if let cors = by.cors {
+        out.append("\r\n")
+        cors.withUnsafeBytes { out.append(UnsafeRawBufferPointer(rebasing: $0.dropLast(2))) }
     }
     if case .hit(let age, let ttl, let saved, let isStale) = outcome.memo {
         out.append("\r\nServer-Timing: queue;dur=0.00, init;dur=0.00, run;dur=0.00\r\n")

@@ -6,7 +6,14 @@ internal import Catalog
 struct CodeDocument: Decodable {
     var ZipFile: String?
     var S3Bucket: String?
+    var S3Key: String?
+    var S3ObjectVersion: String?
     var ImageUri: String?
+}
+
+/// A field of which nothing is read but that it is there.
+struct Presence: Decodable {
+    init(from decoder: any Decoder) {}
 }
 
 struct EnvironmentDocument: Codable {
@@ -31,6 +38,19 @@ struct ConfigurationDocument: Decodable {
     var Layers: [String]?
     var RevisionId: String?
     var PackageType: String?
+    var Tags: [String: String]?
+    var TracingConfig: TracingDocument?
+    var LoggingConfig: LoggingDocument?
+    // What is not done here: refused when it is there.
+    var ImageConfig: Presence?
+    var FileSystemConfigs: [Presence]?
+    var CodeSigningConfigArn: String?
+    var CapacityProviderConfig: Presence?
+    var DurableConfig: Presence?
+    var TenancyConfig: Presence?
+    var PublishTo: String?
+    /// Hearth's own: `open`, and the new function's URL answers everybody. (What `hearth deploy` makes is served at once.)
+    var HearthURL: String?
     /// Hearth's own: what `function.toml` can say and Lambda cannot.
     var HearthConcurrency: FunctionSettings.Concurrency?
     /// What it keeps of results; replaces all that was said of it before.
@@ -45,13 +65,22 @@ struct CacheDocument: Codable {
 struct UpdateCodeDocument: Decodable {
     var ZipFile: String?
     var S3Bucket: String?
+    var S3Key: String?
+    var S3ObjectVersion: String?
     var ImageUri: String?
+    var Architectures: [String]?
+    var PublishTo: String?
+
+    var code: CodeDocument {
+        CodeDocument(ZipFile: ZipFile, S3Bucket: S3Bucket, S3Key: S3Key, S3ObjectVersion: S3ObjectVersion, ImageUri: ImageUri)
+    }
     var Publish: Bool?
     var DryRun: Bool?
     var RevisionId: String?
 }
 
 struct PublishDocument: Decodable {
+    var PublishTo: String?
     var CodeSha256: String?
     var Description: String?
     var RevisionId: String?
@@ -97,7 +126,20 @@ struct EventInvokeList: Encodable {
 
 struct DeadLetterDocument: Codable { var TargetArn: String? }
 
-struct RoutingDocument: Decodable { var AdditionalVersionWeights: [String: Double]? }
+struct RoutingDocument: Codable { var AdditionalVersionWeights: [String: Double]? }
+struct TracingDocument: Codable { var Mode: String? }
+
+struct LoggingDocument: Codable {
+    var LogFormat: String?
+    var ApplicationLogLevel: String?
+    var SystemLogLevel: String?
+    var LogGroup: String?
+}
+
+struct LayerDocument: Encodable {
+    var Arn: String
+    var CodeSize: Int
+}
 struct ReservedDocument: Codable { var ReservedConcurrentExecutions: Int? }
 struct ProvisionedDocument: Decodable { var ProvisionedConcurrentExecutions: Int? }
 struct SizeDocument: Codable { var Size: Int }
@@ -105,11 +147,6 @@ struct SnapStartDocument: Decodable { var ApplyOn: String? }
 
 /// FunctionConfiguration, in the form in which Lambda returns it (recorded 2025-11-25).
 struct FunctionConfiguration: Encodable {
-    struct Logging: Encodable {
-        var LogFormat = "Text"
-        var LogGroup: String
-    }
-    struct Mode: Encodable { var Mode = "PassThrough" }
     struct Snap: Encodable {
         var ApplyOn = "None"
         var OptimizationStatus = "Off"
@@ -129,14 +166,15 @@ struct FunctionConfiguration: Encodable {
     var CodeSha256: String
     var Version: String
     var Environment: EnvironmentDocument?
-    var TracingConfig = Mode()
+    var TracingConfig: TracingDocument
     var RevisionId: String
     var PackageType = "Zip"
     var Architectures: [String]
     var EphemeralStorage: SizeDocument
     var DeadLetterConfig: DeadLetterDocument?
     var SnapStart: Snap
-    var LoggingConfig: Logging
+    var Layers: [LayerDocument]?
+    var LoggingConfig: LoggingDocument
     var State: String?
     var StateReason: String?
     var StateReasonCode: String?
@@ -177,7 +215,12 @@ struct FunctionConfiguration: Encodable {
             SnapStart.ApplyOn = "PublishedVersions"
             if version != "$LATEST" { SnapStart.OptimizationStatus = "On" }
         }
-        LoggingConfig = Logging(LogGroup: "/aws/lambda/\(function.name)")
+        TracingConfig = TracingDocument(Mode: settings.tracing ?? "PassThrough")
+        Layers = settings.layers.map { $0.map { LayerDocument(Arn: $0.arn, CodeSize: $0.size) } }
+        let logging = settings.logging
+        LoggingConfig = LoggingDocument(
+            LogFormat: logging?.format ?? "Text", ApplicationLogLevel: logging?.applicationLevel, SystemLogLevel: logging?.systemLevel,
+            LogGroup: logging?.group ?? "/aws/lambda/\(function.name)")
         guard phase != .listed else { return }
         let why = "The function is being created."
         if phase == .created {
@@ -206,6 +249,7 @@ struct CreatedCode: Encodable {
 struct FunctionDocument: Encodable {
     var Configuration: FunctionConfiguration
     var Code: CreatedCode
+    var Tags: [String: String]?
     var Concurrency: ReservedDocument?
 }
 
@@ -225,11 +269,13 @@ struct AliasConfiguration: Encodable {
     var FunctionVersion: String
     var Description: String
     var RevisionId: String
+    var RoutingConfig: RoutingDocument?
 
     init(_ alias: AliasEntry, arn: String) {
         AliasArn = "\(arn):\(alias.name)"
         Name = alias.name
-        FunctionVersion = String(alias.version)
+        FunctionVersion = alias.versionName
+        RoutingConfig = alias.weight.map { RoutingDocument(AdditionalVersionWeights: [String($0.version): $0.share]) }
         Description = alias.description
         RevisionId = alias.revisionID
     }
@@ -253,20 +299,4 @@ struct ProvisionedConfiguration: Encodable {
 struct ProvisionedList: Encodable {
     var ProvisionedConcurrencyConfigs: [ProvisionedConfiguration]
     var NextMarker: String?
-}
-
-struct AccountSettings: Encodable {
-    struct Limit: Encodable {
-        var TotalCodeSize = 80_530_636_800
-        var CodeSizeUnzipped = Limits.unzippedBytesMax
-        var CodeSizeZipped = Limits.zipBytesMax
-        var ConcurrentExecutions: Int
-        var UnreservedConcurrentExecutions: Int
-    }
-    struct Usage: Encodable {
-        var TotalCodeSize: Int
-        var FunctionCount: Int
-    }
-    var AccountLimit: Limit
-    var AccountUsage: Usage
 }

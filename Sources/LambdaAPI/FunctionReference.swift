@@ -27,6 +27,12 @@ struct FunctionReference: Sendable {
     let name: String
     let qualifier: String?
 
+    /// The function itself.
+    init(name: String) {
+        self.name = name
+        qualifier = nil
+    }
+
     init(
         _ text: String, queryQualifier: String?, form: Form = .plain, region: String, accountID: String
     ) throws(LambdaFault) {

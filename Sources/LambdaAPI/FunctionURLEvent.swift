@@ -1,6 +1,7 @@
 internal import Base
 internal import HTTP
 internal import Net
+internal import SigV4
 internal import UV
 
 /// Writes an HTTP request as Lambda's function-URL event, payload format 2.0, straight into the message to the worker.
@@ -16,6 +17,9 @@ struct FunctionURLEvent {
     let traceID: UnsafeRawBufferPointer
     let epochMilliseconds: UInt64
     let port: Int
+    /// Who has signed it, where that is asked for, and whose account this is.
+    let caller: Identity?
+    let accountID: String
 
     /// An upper bound of what `write` adds, bodies in base64 included.
     var bytesExpected: Int { 1024 + request.bytes.count * 2 + request.body.count * 2 }
@@ -29,9 +33,13 @@ struct FunctionURLEvent {
         writeCookies(to: out)
         writeHeaders(to: out)
         writeQuery(to: out)
-        out.append(#","requestContext":{"accountId":"anonymous","apiId":""#)
+        out.append(#","requestContext":{"accountId":""#)
+        out.append(caller == nil ? "anonymous" : accountID)
+        out.append(#"","apiId":""#)
         out.append(function)
-        out.append(#"","domainName":"#)
+        out.append("\"")
+        if let caller { writeAuthorizer(caller, to: out) }
+        out.append(#","domainName":"#)
         out.append(jsonString: request.header(.host) ?? UnsafeRawBufferPointer(start: nil, count: 0))
         out.append(#","domainPrefix":""#)
         out.append(function)
@@ -52,6 +60,21 @@ struct FunctionURLEvent {
         out.append("}")
         writeBody(to: out)
         out.append("}")
+    }
+
+    /// (Lambda developer guide, "Request payload format".) All keys of this node are its owner's.
+    private func writeAuthorizer(_ caller: Identity, to out: ByteBuffer) {
+        out.append(#","authorizer":{"iam":{"accessKey":"#)
+        out.append(jsonString: caller.accessKeyID)
+        out.append(#","accountId":""#)
+        out.append(accountID)
+        out.append(#"","callerId":""#)
+        out.append(accountID)
+        out.append(#"","cognitoIdentity":null,"principalOrgId":null,"userArn":"arn:aws:iam::"#)
+        out.append(accountID)
+        out.append(#":root","userId":""#)
+        out.append(accountID)
+        out.append(#""}}"#)
     }
 
     /// `12/Mar/2020:19:03:58 +0000`

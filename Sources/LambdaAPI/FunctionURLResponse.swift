@@ -38,7 +38,7 @@ struct FunctionURLResponse {
             connection.output.append(decimal: age.nanoseconds / 1_000_000_000)
             connection.output.append("\r\n")
         }
-        connection.output.append(fields)
+        if by.hasCORS { CORS.withoutOwn(fields, to: connection.output) } else { connection.output.append(fields) }
         if FunctionURLRenderer.hasBody(status) { connection.end(body) } else { connection.endWithoutBody() }
     }
 

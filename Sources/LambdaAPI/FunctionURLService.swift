@@ -7,10 +7,12 @@ internal import Sandbox
 package import SigV4
 internal import UV
 
-/// The front listener's functions: `http://FRONT/NAME/…` with Lambda's function-URL payload format 2.0 both ways.
+/// The front listener's functions: `http://FRONT/NAME/…` and `http://FRONT/NAME:ALIAS/…`, for whom their function URLs let in; with
+/// Lambda's function-URL payload format 2.0 both ways.
 package final class FunctionURLService: HTTPService {
     private let invoker: Invoker
     private let arnPrefix: String
+    private let accountID: String
     /// The port that `x-forwarded-port` tells.
     package var port = 0
     private let trace = ByteBuffer(capacity: 64)
@@ -25,27 +27,61 @@ package final class FunctionURLService: HTTPService {
         verifier = Verifier { $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
         self.invoker = invoker
         self.arnPrefix = arnPrefix
+        accountID = String(arnPrefix.split(separator: ":").dropFirst(4).first ?? "")
     }
 
     package func bodyBytesMax(_ request: HTTPRequest) -> Int { Limits.eventBytesMax }
 
     package func handle(_ request: HTTPRequest) {
         let path = request.path
-        // "/NAME" or "/NAME/rest"
+        // "/NAME" or "/NAME/rest"; NAME may be NAME:ALIAS
         var end = 1
-        while end < path.count, path[end] != UInt8(ascii: "/") { end += 1 }
-        let name = UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<end])
+        var colon: Int?
+        while end < path.count, path[end] != UInt8(ascii: "/") {
+            if path[end] == UInt8(ascii: ":"), colon == nil { colon = end }
+            end += 1
+        }
+        let name = UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<(colon ?? end)])
         guard let function = invoker.snapshot.function(named: name) else { return notFound(request, name) }
         let rest = UnsafeRawBufferPointer(rebasing: path[end...])
         let root: StaticString = "/"
         let rawPath = rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest
-        invoke(function, request, rawPath: rawPath)
+        guard let colon else { return admit(request, function, function.frontURL, function.front(draw: invoker.randomBits()), rawPath) }
+        let alias = String(decoding: UnsafeRawBufferPointer(rebasing: path[(colon + 1)..<end]), as: UTF8.self)
+        guard let resolution = function.resolve(qualifier: alias, draw: invoker.randomBits()) else {
+            return URLRefusal.forbidden(request, invoker)
+        }
+        admit(request, function, function.url(ofAlias: alias), resolution, rawPath)
     }
 
-    private func invoke(_ function: FunctionEntry, _ request: HTTPRequest, rawPath: UnsafeRawBufferPointer) {
-        let call = Call(request: request, function: function, rawPath: rawPath, id: invoker.makeRequestID(), arrived: invoker.loop.now)
-        guard let plan = invoker.memo.plan(of: function.front.version, of: function) else { return run(call, nil) }
-        if let route = plan.route(method: request.slice(request.head.methodRange), path: rawPath) { return recall(route, call) }
+    /// Past the URL's own gates: is there one, may this caller use it?
+    private func admit(
+        _ request: HTTPRequest, _ function: FunctionEntry, _ url: FunctionURL?, _ resolution: Resolution, _ rawPath: UnsafeRawBufferPointer
+    ) {
+        guard let url else { return URLRefusal.noURL(request, invoker, function) }
+        var call = Call(
+            request: request, function: function, resolution: resolution, rawPath: rawPath, id: invoker.makeRequestID(),
+            arrived: invoker.loop.now)
+        call.isBuffered = url.settings.invokeMode != FunctionURL.streaming
+        if let settings = url.settings.cors {
+            let cors = CORS(settings: settings)
+            if cors.answerPreflight(request) { return }
+            call.cors = cors.fields(for: request)
+            call.hasCORS = true
+        }
+        if url.isSigned {
+            guard let caller = signer(request) else { return URLRefusal.unsigned(request, invoker, call.cors) }
+            call.caller = caller
+        } else if !url.isOpen {
+            return URLRefusal.forbidden(request, invoker, call.cors)
+        }
+        invoke(call)
+    }
+
+    private func invoke(_ call: Call) {
+        let request = call.request
+        guard let plan = invoker.memo.plan(of: call.resolution.version, of: call.function) else { return run(call, nil) }
+        if let route = plan.route(method: request.slice(request.head.methodRange), path: call.rawPath) { return recall(route, call) }
         guard let rule = plan.rule else { return run(call, nil) }
         recall(rule, call)
     }
@@ -54,13 +90,24 @@ package final class FunctionURLService: HTTPService {
     private struct Call {
         let request: HTTPRequest
         let function: FunctionEntry
+        let resolution: Resolution
         let rawPath: UnsafeRawBufferPointer
         let id: RequestID
         let arrived: Moment
+        /// Who has signed it, where that is asked for.
+        var caller: Identity?
+        /// Fields for pages of other origins; nil: none.
+        var cors: [UInt8]?
+        /// Does the URL say what pages of other origins may? Then the function does not.
+        var hasCORS = false
+        /// Is the URL's mode BUFFERED?
+        var isBuffered = false
         /// Once it is made.
         var message: InvocationMessage?
         /// A warning that its answer carries.
         var warning: StaticString?
+
+        var by: AnsweredBy { AnsweredBy(id, function, resolution, warning: warning, cors: cors, hasCORS: hasCORS) }
     }
 
     /// A memoized function: answered from the store of results, or run.
@@ -97,20 +144,22 @@ package final class FunctionURLService: HTTPService {
     }
 
     /// Is it signed with the node's credentials?
-    private func isSigned(_ request: HTTPRequest) -> Bool {
-        guard request.header(.authorization) != nil else { return false }
-        return (try? verifier.verify(
-            signedParts(of: request), body: request.body, services: ["lambda"], epochSeconds: Loop.epochMilliseconds / 1000)) != nil
+    private func isSigned(_ request: HTTPRequest) -> Bool { signer(request) != nil }
+
+    /// Who has signed a request; nil: nobody who is known here.
+    private func signer(_ request: HTTPRequest) -> Identity? {
+        guard request.header(.authorization) != nil else { return nil }
+        return try? verifier.verify(
+            signedParts(of: request), body: request.body, services: ["lambda"], epochSeconds: Loop.epochMilliseconds / 1000)
     }
 
     private func lookUp(_ rule: MemoRule, _ call: Call) {
         switch invoker.memo.lookup(rule, form: self, at: call.arrived) {
         case .hit(let hit, let ticket):
-            let by = AnsweredBy(call.id, call.function, call.function.front, warning: call.warning)
-            FunctionURLAnswer(by, call.request.connection, invoker, scratch).send(hit.outcome)
+            FunctionURLAnswer(call.by, call.request.connection, invoker, scratch).send(hit.outcome)
             guard let ticket else { return }
             let invocation = Invocation(
-                function: call.function, resolution: call.function.front, message: call.message ?? makeMessage(call),
+                function: call.function, resolution: call.resolution, message: call.message ?? makeMessage(call),
                 arrived: call.arrived, client: NoClient())
             invocation.ticket = ticket
             invoker.invoke(invocation)
@@ -124,18 +173,18 @@ package final class FunctionURLService: HTTPService {
         if let given = call.request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
         let event = FunctionURLEvent(
             request: call.request, function: call.function.name, rawPath: call.rawPath, requestID: call.id, traceID: trace.bytes,
-            epochMilliseconds: Loop.epochMilliseconds, port: port)
+            epochMilliseconds: Loop.epochMilliseconds, port: port, caller: call.caller, accountID: accountID)
         let message = beginMessage(
-            call.id, call.function, call.function.front, arnPrefix: arnPrefix, trace: trace.bytes,
+            call.id, call.function, call.resolution, arnPrefix: arnPrefix, trace: trace.bytes,
             clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected, scratch: arn)
         event.write(to: message.frame)
         return message
     }
 
     private func run(_ call: Call, _ ticket: MemoTicket?) {
-        let client = FunctionURLClient(call.request.connection, invoker, scratch, warning: call.warning)
+        let client = FunctionURLClient(call.request.connection, invoker, scratch, call.by, isBuffered: call.isBuffered)
         let invocation = Invocation(
-            function: call.function, resolution: call.function.front, message: call.message ?? makeMessage(call), arrived: call.arrived,
+            function: call.function, resolution: call.resolution, message: call.message ?? makeMessage(call), arrived: call.arrived,
             client: client)
         invocation.ticket = ticket
         if ticket == nil, RequestKey.isMemoized(call.request) { invocation.adviceHash = RequestKey.hash(call.request, call.rawPath) }
@@ -148,7 +197,7 @@ package final class FunctionURLService: HTTPService {
         let body = ByteBuffer()
         if request.path.count == 1 {
             body.append(#"{"message":"Functions are at /NAME/.","functions":["#)
-            for (index, function) in invoker.snapshot.functions.enumerated() {
+            for (index, function) in invoker.snapshot.functions.filter({ $0.frontURL?.isOpen == true }).enumerated() {
                 if index > 0 { body.append(",") }
                 body.append(jsonString: "/\(function.name)/")
             }
@@ -176,13 +225,16 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
     private let connection: HTTPConnection
     private let invoker: Invoker
     private let scratch: FunctionURLRenderer.Scratch
-    private let warning: StaticString?
+    private let by: AnsweredBy
+    /// Must an answer that comes in pieces be had whole?
+    private let isBuffered: Bool
     /// Until it has finished.
     var invocation: Invocation?
     private var stream: FunctionURLStream?
 
-    init(_ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLRenderer.Scratch, warning: StaticString?) {
-        self.warning = warning
+    init(_ connection: HTTPConnection, _ invoker: Invoker, _ scratch: FunctionURLRenderer.Scratch, _ by: AnsweredBy, isBuffered: Bool) {
+        self.by = by
+        self.isBuffered = isBuffered
         self.connection = connection
         self.invoker = invoker
         self.scratch = scratch
@@ -197,7 +249,8 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
     func canWrite() { stream?.readerIsReady() }
 
     func begins(_ invocation: Invocation, _ stream: ResponseStream) -> (any ResponseStreamTaker)? {
-        self.stream = FunctionURLStream(AnsweredBy(invocation, warning: warning), stream, connection, invoker, scratch)
+        if isBuffered { return nil }
+        self.stream = FunctionURLStream(by, stream, connection, invoker, scratch)
         return self.stream
     }
 
@@ -205,7 +258,7 @@ private final class FunctionURLClient: InvocationClient, PendingAnswer {
         self.invocation = nil
         guard connection.isOpen else { return }
         if let stream { return stream.finished(outcome) }
-        FunctionURLAnswer(AnsweredBy(invocation, warning: warning), connection, invoker, scratch).send(outcome)
+        FunctionURLAnswer(by, connection, invoker, scratch).send(outcome)
     }
 }
 

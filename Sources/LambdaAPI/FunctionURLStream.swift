@@ -45,7 +45,7 @@ final class FunctionURLStream: ResponseStreamTaker {
     private func begin(_ status: Int) {
         connection.begin(status)
         appendAnswerFields(by, stream.outcome, to: connection.output)
-        connection.output.append(scratch.fields.bytes)
+        if by.hasCORS { CORS.withoutOwn(scratch.fields.bytes, to: connection.output) } else { connection.output.append(scratch.fields.bytes) }
         if FunctionURLRenderer.hasBody(status) {
             phase = .body
             connection.beginChunks()

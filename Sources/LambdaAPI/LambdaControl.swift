@@ -10,9 +10,13 @@ struct ControlRequest: Sendable {
     /// Decoded, without empty parts: `["2015-03-31", "functions", "hello", "configuration"]`.
     let path: [String]
     let query: [String: String]
+    /// All values of `tagKeys`, the one name that may be there several times.
+    var tagKeys: [String] = []
     let body: [UInt8]
     /// The Host field: where the client reaches this node.
     let host: String
+    /// HOST:PORT of function URLs.
+    let front: String
     let epochMilliseconds: Int64
 
     var rest: ArraySlice<String> { path.dropFirst(3) }
@@ -20,7 +24,7 @@ struct ControlRequest: Sendable {
     /// Reading, deleting and invoking take a wider form of names than all else.
     var form: FunctionReference.Form {
         switch (method, rest.first) {
-        case ("GET", nil), ("DELETE", nil), ("GET", "configuration"), ("GET", "versions"): .namespaced
+        case ("GET", nil), ("DELETE", nil), ("GET", "configuration"), ("GET", "versions"), (_, "policy"): .namespaced
         default: .plain
         }
     }
@@ -44,11 +48,13 @@ package struct LambdaControl: Sendable {
     let concurrencyMax: Int
     /// The path and query under which a package can be fetched: made from its digest.
     let codePath: @Sendable (String) -> String
+    let buckets: any CodeBuckets
 
     package init(
-        catalog: Catalog, region: String, accountID: String, concurrencyMax: Int,
+        catalog: Catalog, region: String, accountID: String, concurrencyMax: Int, buckets: any CodeBuckets,
         codePath: @escaping @Sendable (String) -> String
     ) {
+        self.buckets = buckets
         self.catalog = catalog
         self.region = region
         self.accountID = accountID
@@ -64,7 +70,9 @@ package struct LambdaControl: Sendable {
     func run(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
         let path = request.path
         guard path.count >= 2 else { throw unknown(request) }
-        if path[1] == "account-settings", request.method == "GET" { return try accountSettings() }
+        if path[1] == "account-settings", path.count == 2, request.method == "GET" { return try accountSettings() }
+        if path[1] == "tags", path.count == 3 { return try tags(request) }
+        if path[1] == "layers" { return try layers(request) }
         guard path[1] == "functions" else { throw unknown(request) }
         guard path.count >= 3 else {
             switch request.method {
@@ -73,12 +81,19 @@ package struct LambdaControl: Sendable {
             default: throw unknown(request)
             }
         }
+        let rest = Array(request.rest)
+        if rest.first == "url" || rest.first == "urls" { try checkURLQualifier(request) }
         let reference = try FunctionReference(
             path[2], queryQualifier: request.query["Qualifier"], form: request.form, region: region, accountID: accountID)
+        return try guarded(arn(reference.name)) { try run(request, reference, rest) }
+    }
+
+    /// - Parameter arn: of what the call is about, for the words of its errors.
+    func guarded(_ arn: String, _ body: () throws -> ControlAnswer) throws(LambdaFault) -> ControlAnswer {
         do {
-            return try run(request, reference, Array(request.rest))
+            return try body()
         } catch let error as CatalogError {
-            throw LambdaFault(error, arn: arn(reference.name))
+            throw LambdaFault(error, arn: arn)
         } catch let fault as LambdaFault {
             throw fault
         } catch {
@@ -111,15 +126,33 @@ package struct LambdaControl: Sendable {
         case ("GET", "event-invoke-config", 1): try getEventInvoke(reference)
         case ("DELETE", "event-invoke-config", 1): try deleteEventInvoke(reference)
         case ("GET", "event-invoke-config", 2) where rest[1] == "list": try listEventInvoke(request, reference)
+        case ("POST", "url", 1): try createURL(request, reference)
+        case ("GET", "url", 1): try getURL(request, reference)
+        case ("PUT", "url", 1): try updateURL(request, reference)
+        case ("DELETE", "url", 1): try deleteURL(reference)
+        case ("GET", "urls", 1): try listURLs(request, reference)
+        case ("POST", "policy", 1): try addPermission(request, reference)
+        case ("GET", "policy", 1): try getPolicy(reference)
+        case ("DELETE", "policy", 2): try removePermission(request, reference, rest[1])
         case ("GET", "code-signing-config", 1): .json(200, Array("{}".utf8))
         default: throw unknown(request)
         }
     }
 
-    private func unknown(_ request: ControlRequest) -> LambdaFault {
+    func unknown(_ request: ControlRequest) -> LambdaFault {
         LambdaFault(
             status: 404, type: "UnknownOperationException",
             message: "Hearth does not have this call: \(request.method) /\(request.path.joined(separator: "/"))", hasType: false)
+    }
+
+    /// The body, if it has the shape that the API's model gives it.
+    func decode<T: Decodable>(_ type: T.Type, _ request: ControlRequest, _ shape: Shape) throws(LambdaFault) -> T {
+        var fault: LambdaFault?
+        (request.body.isEmpty ? Array("{}".utf8) : request.body).withUnsafeBytes { body in
+            do throws(LambdaFault) { try shape.check(body) } catch { fault = error }
+        }
+        if let fault { throw fault }
+        return try decode(type, request)
     }
 
     func decode<T: Decodable>(_ type: T.Type, _ request: ControlRequest) throws(LambdaFault) -> T {
@@ -129,12 +162,16 @@ package struct LambdaControl: Sendable {
     }
 
     func answer(_ status: Int, _ document: some Encodable) throws(LambdaFault) -> ControlAnswer {
+        .json(status, Array(try text(document).utf8))
+    }
+
+    func text(_ document: some Encodable) throws(LambdaFault) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.withoutEscapingSlashes]
         guard let data = try? encoder.encode(document) else {
             throw LambdaFault(status: 500, type: "ServiceException", message: "the answer cannot be written", capitalised: true)
         }
-        return .json(status, Array(data))
+        return String(decoding: data, as: UTF8.self)
     }
 
     func function(_ reference: FunctionReference) throws(LambdaFault) -> FunctionEntry {
@@ -150,18 +187,5 @@ package struct LambdaControl: Sendable {
             throw .notFound("Function not found: \(arn(reference.name, reference.qualifier))")
         }
         return (function, resolution)
-    }
-
-    private func accountSettings() throws(LambdaFault) -> ControlAnswer {
-        let functions = catalog.snapshot.functions
-        let reserved = functions.reduce(0) { $0 + ($1.reserved ?? 0) }
-        return try answer(
-            200,
-            AccountSettings(
-                AccountLimit: .init(
-                    ConcurrentExecutions: concurrencyMax, UnreservedConcurrentExecutions: concurrencyMax - reserved),
-                AccountUsage: .init(
-                    TotalCodeSize: functions.reduce(0) { $0 + $1.allVersions.reduce(0) { $0 + $1.codeSize } },
-                    FunctionCount: functions.count)))
     }
 }

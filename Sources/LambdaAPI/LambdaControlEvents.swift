@@ -5,12 +5,7 @@ internal import Catalog
 extension LambdaControl {
     /// PutFunctionEventInvokeConfig replaces, UpdateFunctionEventInvokeConfig (`merges`) changes what is given.
     func putEventInvoke(_ request: ControlRequest, _ reference: FunctionReference, merges: Bool) throws -> ControlAnswer {
-        let document = try decode(EventInvokeDocument.self, request)
-        let violations = [
-            document.MaximumRetryAttempts.flatMap { Violation($0, at: "maximumRetryAttempts", within: 0...2) },
-            document.MaximumEventAgeInSeconds.flatMap { Violation($0, at: "maximumEventAgeInSeconds", within: 60...21_600) },
-        ].compactMap { $0 }
-        guard violations.isEmpty else { throw LambdaFault.validation(violations) }
+        let document = try decode(EventInvokeDocument.self, request, .eventInvoke)
         guard let function = catalog.snapshot.function(named: reference.name),
             function.resolve(qualifier: reference.qualifier) != nil
         else {

@@ -8,29 +8,29 @@ internal import HTTP
 /// Functions: create, read, update, delete, list; their code and configuration.
 extension LambdaControl {
     func createFunction(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
-        let document = try decode(ConfigurationDocument.self, request)
-        try judge(document, isNew: true)
+        let document = try decode(ConfigurationDocument.self, request, .createFunction)
+        try judge(document)
         let reference = try FunctionReference(
             document.FunctionName ?? "", queryQualifier: nil, region: region, accountID: accountID)
         guard reference.name.utf8.count <= 64 else {
             throw .invalidParameter(
                 "1 validation error detected: \(Violation(reference.name, at: "functionName", .lengthMax(64)))")
         }
-        if document.PackageType == "Image" || document.Code?.ImageUri != nil {
-            throw .invalidParameter("Hearth runs zip packages: images are not supported")
-        }
         let handler = document.Handler ?? (document.Runtime.map { Manifest.isProgram(runtime: $0) } == true ? "bootstrap" : nil)
         guard let runtime = document.Runtime, let handler else {
             throw .invalidParameter("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
         }
+        let tags = document.Tags ?? [:]
+        guard tags.count <= Catalog.tagsMax else { throw .invalidParameter("Number of tags exceeds resource tag limit.") }
         var settings = FunctionSettings(runtime: runtime, handler: handler)
-        try apply(document, to: &settings)
+        try apply(document, try document.Layers.map(references), to: &settings)
         if let architectures = document.Architectures { settings.architectures = architectures }
-        let zip = try package(document.Code?.ZipFile, bucket: document.Code?.S3Bucket)
+        let package = try package(document.Code)
+        try check(settings.layers, with: package.unzipped)
         do {
             let (function, version) = try catalog.createFunction(
-                reference.name, settings: settings, zip: zip, publish: document.Publish ?? false,
-                at: request.epochMilliseconds)
+                reference.name, settings: settings, zip: package.zip, publish: document.Publish ?? false, tags: tags,
+                opensURL: document.HearthURL == "open", at: request.epochMilliseconds)
             let name = document.Publish == true ? String(version.number ?? 1) : "$LATEST"
             return try answer(
                 201, FunctionConfiguration(function, version, version: name, arn: arn(function.name), phase: .created))
@@ -40,47 +40,24 @@ extension LambdaControl {
         }
     }
 
-    /// Everything in `document` that breaks the API's model, told at once as AWS does.
-    private func judge(_ document: ConfigurationDocument, isNew: Bool) throws(LambdaFault) {
+    /// What the shape cannot tell: Hearth's own settings, and what this node does not do. That is refused: accepted in silence, it would be
+    /// looked for for long.
+    private func judge(_ document: ConfigurationDocument) throws(LambdaFault) {
         var violations: [Violation] = []
-        func judge(_ isFine: Bool, _ value: String?, _ field: String, _ constraint: Violation.Constraint) {
-            if !isFine { violations.append(Violation(value, at: field, constraint)) }
-        }
-        if isNew {
-            judge(document.FunctionName != nil, nil, "functionName", .present)
-            judge(document.Role != nil, nil, "role", .present)
-            judge(document.Code != nil, nil, "code", .present)
-            let architectures = document.Architectures ?? ["x86_64"]
-            let shown = "[\(architectures.joined(separator: ", "))]"
-            judge(architectures.count <= 1, shown, "architectures", .lengthMax(1))
-            judge(
-                architectures.allSatisfy { ["x86_64", "arm64"].contains($0) }, shown, "architectures",
-                .eachOneOf(["x86_64", "arm64"]))
-        }
-        if let role = document.Role { judge(Self.isRole(role), role, "role", .pattern(Self.rolePattern)) }
-        if let handler = document.Handler {
-            judge(handler.utf8.count <= 128, handler, "handler", .lengthMax(128))
-            judge(!handler.isEmpty && !handler.contains(where: \.isWhitespace), handler, "handler", .pattern(#"[^\s]+"#))
-        }
-        if let applyOn = document.SnapStart?.ApplyOn {
-            let choices = ["PublishedVersions", "None"]
-            judge(choices.contains(applyOn), applyOn, "snapStart.applyOn", .oneOf(choices))
-        }
-        if let text = document.Description { judge(text.count <= 256, text, "description", .lengthMax(256)) }
-        violations += [
-            document.Timeout.flatMap { Violation($0, at: "timeout", within: 1...900) },
-            document.MemorySize.flatMap { Violation($0, at: "memorySize", within: 128...10_240) },
-            document.EphemeralStorage.flatMap { Violation($0.Size, at: "ephemeralStorage.size", within: 512...10_240) },
-        ].compactMap { $0 }
         if let memoize = document.HearthCache?.memoize { violations += Self.violations(of: memoize) }
         for route in document.HearthCache?.routes ?? [] { violations += Self.violations(of: route) }
         guard violations.isEmpty else { throw .validation(violations) }
-        guard document.Layers?.isEmpty != false else {
-            throw .invalidParameter("Hearth has no layers yet: put their files into the package")
-        }
+        if document.PackageType == "Image" || document.Code?.ImageUri != nil || document.ImageConfig != nil { throw Self.noImages }
+        let refused = [
+            ("FileSystemConfigs", document.FileSystemConfigs?.isEmpty == false), ("CodeSigningConfigArn", document.CodeSigningConfigArn != nil),
+            ("CapacityProviderConfig", document.CapacityProviderConfig != nil), ("DurableConfig", document.DurableConfig != nil),
+            ("TenancyConfig", document.TenancyConfig != nil), ("PublishTo", document.PublishTo != nil),
+        ].filter(\.1)
+        if let (field, _) = refused.first { throw .invalidParameter("Hearth does not have \(field): leave it out") }
     }
 
-    /// As `function.toml` is judged; who calls the API by hand may say anything.
+    private static let noImages = LambdaFault.invalidParameter("Hearth runs zip packages: images are not supported")
+
     private static func violations(of memoize: FunctionSettings.Memoize) -> [Violation] {
         var violations: [Violation] = []
         do throws(EventForm.Unknown) { _ = try EventForm(memoize.key) } catch {
@@ -118,42 +95,45 @@ extension LambdaControl {
         return violations + [Violation(route.ttl, at: "hearthCache.routes.ttl", within: 0...3600)].compactMap { $0 }
     }
 
-    private static let rolePattern = #"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"#
-
-    private static func isRole(_ text: String) -> Bool {
-        text.wholeMatch(of: /arn:(aws[a-zA-Z-]*)?:iam::[0-9]{12}:role\/?[a-zA-Z_0-9+=,.@\-\/]+/) != nil
-    }
-
     private func fault(_ error: any Error, _ reference: FunctionReference) -> LambdaFault {
         if let error = error as? CatalogError { return LambdaFault(error, arn: arn(reference.name)) }
         return LambdaFault(status: 500, type: "ServiceException", message: "\(error)", capitalised: true)
     }
 
-    /// The zip of a request, decoded and judged.
-    private func package(_ base64: String?, bucket: String?) throws(LambdaFault) -> [UInt8] {
-        guard bucket == nil else { throw .invalidParameter("Code from a bucket is not supported yet: send ZipFile") }
-        guard let base64 else { throw .invalidParameter("Please provide a source for function code.") }
-        guard let data = Data(base64Encoded: base64) else { throw .notJSON }
-        guard data.count <= Limits.zipBytesMax else {
-            throw LambdaFault(
-                status: 413, type: "RequestEntityTooLargeException",
-                message: "Zipped size must be smaller than \(Limits.zipBytesMax) bytes")
+    /// The zip that a request brings or names, judged, and the bytes of its files.
+    func package(_ code: CodeDocument?) throws(LambdaFault) -> (zip: [UInt8], unzipped: Int) {
+        guard code?.ImageUri == nil else { throw Self.noImages }
+        let zip: [UInt8]
+        if let bucket = code?.S3Bucket {
+            guard code?.ZipFile == nil else { throw .invalidParameter("Please do not provide other FunctionCode parameters when providing a ZipFile.") }
+            guard let key = code?.S3Key else { throw .invalidParameter("S3Key is mandatory when S3Bucket is given.") }
+            do throws(CodeBucketFailure) { zip = try buckets.object(bucket, key, version: code?.S3ObjectVersion) } catch {
+                throw .invalidParameter("Error occurred while GetObject. S3 Error Code: \(error.code). S3 Error Message: \(error.message)")
+            }
+        } else {
+            guard let base64 = code?.ZipFile else { throw .invalidParameter("Please provide a source for function code.") }
+            guard let data = Data(base64Encoded: base64) else { throw .notJSON }
+            guard data.count <= Limits.zipBytesMax else {
+                throw LambdaFault(
+                    status: 413, type: "RequestEntityTooLargeException",
+                    message: "Zipped size must be smaller than \(Limits.zipBytesMax) bytes")
+            }
+            zip = Array(data)
         }
-        let zip = Array(data)
-        do throws(ArchiveError) { try checkZip(zip) } catch { throw .invalidParameter(error.description) }
-        return zip
+        return (zip, try unzippedBytes(zip))
     }
 
-    private func checkZip(_ zip: [UInt8]) throws(ArchiveError) {
-        var failure: ArchiveError?
-        zip.withUnsafeBytes { bytes in
-            do throws(ArchiveError) { try ZipArchive.check(bytes) } catch { failure = error }
+    private func unzippedBytes(_ zip: [UInt8]) throws(LambdaFault) -> Int {
+        let result: Result<Int, ArchiveError> = zip.withUnsafeBytes { bytes in
+            do throws(ArchiveError) { return .success(try ZipArchive.check(bytes)) } catch { return .failure(error) }
         }
-        if let failure { throw failure }
+        do throws(ArchiveError) { return try result.get() } catch { throw .invalidParameter(error.description) }
     }
 
-    /// Puts the fields that are there into `settings`.
-    private func apply(_ document: ConfigurationDocument, to settings: inout FunctionSettings) throws(LambdaFault) {
+    /// Puts the fields that are there into `settings`. Asks the catalogue nothing: it is called from inside its transaction.
+    private func apply(
+        _ document: ConfigurationDocument, _ layers: [LayerReference]?, to settings: inout FunctionSettings
+    ) throws(LambdaFault) {
         if let runtime = document.Runtime {
             guard Manifest.isKnown(runtime: runtime) else {
                 throw .invalidParameter(
@@ -168,6 +148,9 @@ extension LambdaControl {
         if let memory = document.MemorySize { settings.memorySize = memory }
         if let size = document.EphemeralStorage?.Size { settings.ephemeralStorage = size }
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
+        if let mode = document.TracingConfig?.Mode { settings.tracing = mode == "PassThrough" ? nil : mode }
+        if let logging = document.LoggingConfig { apply(logging, to: &settings) }
+        if let layers { settings.layers = layers.isEmpty ? nil : layers }
         if let letters = document.DeadLetterConfig { settings.deadLetter = try deadLetter(letters) }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
         if let cache = document.HearthCache {
@@ -175,6 +158,15 @@ extension LambdaControl {
             settings.routes = cache.routes?.isEmpty == false ? cache.routes : nil
         }
         if let environment = document.Environment { settings.environment = try checked(environment.Variables ?? [:]) }
+    }
+
+    private func apply(_ document: LoggingDocument, to settings: inout FunctionSettings) {
+        var logging = settings.logging ?? FunctionSettings.Logging()
+        logging.format = document.LogFormat ?? logging.format
+        logging.group = document.LogGroup ?? logging.group
+        logging.applicationLevel = document.ApplicationLogLevel ?? logging.applicationLevel
+        logging.systemLevel = document.SystemLogLevel ?? logging.systemLevel
+        settings.logging = logging
     }
 
     private func checked(_ variables: [String: String]) throws(LambdaFault) -> [String: String] {
@@ -208,6 +200,7 @@ extension LambdaControl {
             FunctionDocument(
                 Configuration: configuration(function, resolution),
                 Code: CreatedCode(Location: "http://\(request.host)\(codePath(resolution.version.codeDigest))"),
+                Tags: function.tags.isEmpty ? nil : function.tags,
                 Concurrency: function.reserved.map { ReservedDocument(ReservedConcurrentExecutions: $0) }))
     }
 
@@ -223,29 +216,36 @@ extension LambdaControl {
     }
 
     func updateConfiguration(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
-        let document = try decode(ConfigurationDocument.self, request)
-        try judge(document, isNew: false)
+        let document = try decode(ConfigurationDocument.self, request, .updateConfiguration)
+        try judge(document)
         // Judged before the transaction, so that a refused request changes nothing.
         var probe = try function(reference).latest.settings
-        try apply(document, to: &probe)
+        let layers = try document.Layers.map(references)
+        try apply(document, layers, to: &probe)
+        if layers?.isEmpty == false, let zip = try catalog.code(digest: function(reference).latest.codeDigest) {
+            try check(layers, with: unzippedBytes(zip))
+        }
         let (function, version) = try catalog.update(
-            reference.name, settings: { settings in try? apply(document, to: &settings) }, revision: document.RevisionId,
+            reference.name, settings: { settings in try? apply(document, layers, to: &settings) }, revision: document.RevisionId,
             at: request.epochMilliseconds)
         return try answer(
             200, FunctionConfiguration(function, version, version: "$LATEST", arn: arn(function.name), phase: .updated))
     }
 
     func updateCode(_ request: ControlRequest, _ reference: FunctionReference) throws -> ControlAnswer {
-        let document = try decode(UpdateCodeDocument.self, request)
-        guard document.ImageUri == nil else { throw LambdaFault.invalidParameter("Hearth runs zip packages: images are not supported") }
+        let document = try decode(UpdateCodeDocument.self, request, .updateCode)
+        guard document.PublishTo == nil else { throw LambdaFault.invalidParameter("Hearth does not have PublishTo: leave it out") }
         let before = try function(reference)
-        let zip = try package(document.ZipFile, bucket: document.S3Bucket)
+        let package = try package(document.code)
+        try check(before.latest.settings.layers, with: package.unzipped)
+        if let revision = document.RevisionId, revision != before.latestRevisionID { throw CatalogError.revisionMismatch }
         if document.DryRun == true {
             return try answer(200, FunctionConfiguration(before, before.latest, version: "$LATEST", arn: arn(before.name)))
         }
+        let architectures = document.Architectures
         let (function, version) = try catalog.update(
-            reference.name, zip: zip, publish: document.Publish ?? false, revision: document.RevisionId,
-            at: request.epochMilliseconds)
+            reference.name, zip: package.zip, settings: { if let architectures { $0.architectures = architectures } },
+            publish: document.Publish ?? false, revision: document.RevisionId, at: request.epochMilliseconds)
         let isPublished = document.Publish == true
         let name = isPublished ? String(version.number ?? 1) : "$LATEST"
         return try answer(
@@ -321,11 +321,15 @@ extension LambdaControl {
 
     /// `MaxItems` behind `Marker`, in the order of `key`. The marker is the key of the last one shown, so that what is
     /// made or deleted between two pages neither repeats nor hides another.
-    func page<T>(_ all: [T], _ request: ControlRequest, key: (T) -> String) throws(LambdaFault) -> ([T], String?) {
+    ///
+    /// - Parameter sizeMax: the largest `MaxItems` that the model takes; a page has 50 at most all the same.
+    func page<T>(
+        _ all: [T], _ request: ControlRequest, sizeMax: Int = 10_000, key: (T) -> String
+    ) throws(LambdaFault) -> ([T], String?) {
         var size = 50
         if let text = request.query["MaxItems"] {
             guard let wanted = Int(text) else { throw .notJSON }
-            if let violation = Violation(wanted, at: "maxItems", within: 1...10_000) { throw .validation([violation]) }
+            if let violation = Violation(wanted, at: "maxItems", within: 1...sizeMax) { throw .validation([violation]) }
             size = min(size, wanted)
         }
         var after: String?

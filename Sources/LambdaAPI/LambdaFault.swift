@@ -43,6 +43,8 @@ struct LambdaFault: Error {
         status: 400, type: "SerializationException", message: "the request body is not the JSON that this call takes",
         hasType: false)
 
+    static let noResource = notFound("The resource you requested does not exist.")
+
     static let throttled = LambdaFault(status: 429, type: "TooManyRequestsException", message: "Rate Exceeded.")
 
     /// - Parameter arn: of the function without a qualifier.
@@ -59,11 +61,18 @@ struct LambdaFault: Error {
                 message: "No Provisioned Concurrency Config found for this function")
         case .eventInvokeNotFound(_, let qualifier):
             self = .notFound("The function \(arn):\(qualifier) doesn't have an EventInvokeConfig")
-        case .revisionMismatch:
+        case .revisionMismatch, .policyRevisionMismatch, .layerRevisionMismatch:
             self = LambdaFault(status: 412, type: "PreconditionFailedException", message: error.description)
         case .codeShaMismatch: self = .invalidParameter(error.description)
         case .versionInUse:
             self = .conflict("This version is used by an alias: point the alias elsewhere first")
+        case .urlNotFound: self = .noResource
+        case .layerNotFound(let layer, let number):
+            let prefix = arn.split(separator: ":").prefix(5).joined(separator: ":")
+            self = .notFound("Layer version \(prefix):layer:\(layer):\(number) does not exist.")
+        case .statementNotFound, .policyNotFound: self = .notFound(error.description)
+        case .statementExists: self = .conflict(error.description)
+        case .policyTooLong: self = LambdaFault(status: 400, type: "PolicyLengthExceededException", message: error.description)
         case .nothingToRollBack(_, _): self = .conflict(error.description)
         case .invalid(let message): self = .invalidParameter(message)
         case .storage(let message): self = LambdaFault(status: 500, type: "ServiceException", message: message, capitalised: true)
@@ -96,25 +105,32 @@ struct Violation: CustomStringConvertible, Sendable {
     enum Constraint: Sendable {
         case present
         case lengthMax(Int)
+        case lengthMin(Int)
         case atLeast(Int)
         case atMost(Int)
         case pattern(String)
         case oneOf([String])
-        /// Each element of a list.
-        case eachOneOf([String])
+        /// What each element of a list must be, or each key or value of a map: the sentences.
+        case each([String])
+        case mapKeys([String])
+        case mapValues([String])
 
         var text: String {
             switch self {
             case .present: "Member must not be null"
             case .lengthMax(let length): "Member must have length less than or equal to \(length)"
+            case .lengthMin(let length): "Member must have length greater than or equal to \(length)"
             case .atLeast(let least): "Member must have value greater than or equal to \(least)"
             case .atMost(let most): "Member must have value less than or equal to \(most)"
             case .pattern(let pattern): "Member must satisfy regular expression pattern: \(pattern)"
             case .oneOf(let words): "Member must satisfy enum value set: [\(words.joined(separator: ", "))]"
-            case .eachOneOf(let words):
-                "Member must satisfy constraint: [Member must satisfy enum value set: [\(words.joined(separator: ", "))], Member must not be null]"
+            case .each(let sentences): "Member must satisfy constraint: [\(Self.list(sentences))]"
+            case .mapKeys(let sentences): "Map keys must satisfy constraint: [\(Self.list(sentences))]"
+            case .mapValues(let sentences): "Map value must satisfy constraint: [\(Self.list(sentences))]"
             }
         }
+
+        private static func list(_ sentences: [String]) -> String { (sentences + [Self.present.text]).joined(separator: ", ") }
     }
 
     let value: String?

@@ -19,6 +19,8 @@ package final class LambdaService: HTTPService {
     private let queue = DispatchQueue(label: "hearth.control")
     private let arnPrefix: String
     private let arn = ByteBuffer(capacity: 256)
+    /// Where function URLs are.
+    package var front = FrontAddress(host: "127.0.0.1", port: 0)
 
     package init(invoker: Invoker, control: LambdaControl, events: EventDispatcher) {
         self.invoker = invoker
@@ -80,21 +82,28 @@ package final class LambdaService: HTTPService {
     package func handle(_ request: HTTPRequest) {
         if request.head.method == .post, let (kind, name) = invokeCall(request.path) { return invoke(request, kind, name) }
         var query: [String: String] = [:]
+        var tagKeys: [String] = []
         for part in request.query.split(separator: UInt8(ascii: "&")) {
             let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             func text(_ bytes: Slice<UnsafeRawBufferPointer>) -> String {
                 let raw = UnsafeRawBufferPointer(rebasing: bytes)
                 return String(decoding: percentDecode(raw, plusIsSpace: true) ?? Array(raw), as: UTF8.self)
             }
-            query[text(pair[0])] = pair.count > 1 ? text(pair[1]) : ""
+            let (name, value) = (text(pair[0]), pair.count > 1 ? text(pair[1]) : "")
+            if name == "tagKeys" { tagKeys.append(value) }
+            query[name] = value
         }
-        let path = request.path.split(separator: UInt8(ascii: "/")).map { part in
+        // An empty part is a name that is missing, never a shorter path: DELETE /functions//concurrency deletes no function "concurrency".
+        var parts = request.path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        if parts.last?.isEmpty == true { parts.removeLast() }
+        let path = parts.map { part in
             let raw = UnsafeRawBufferPointer(rebasing: part)
             return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         }
+        let host = request.header(.host).map { String(decoding: $0, as: UTF8.self) } ?? ""
         let call = ControlRequest(
-            method: request.text(request.head.methodRange), path: path, query: query, body: Array(request.body),
-            host: request.header(.host).map { String(decoding: $0, as: UTF8.self) } ?? "", epochMilliseconds: Int64(Loop.epochMilliseconds))
+            method: request.text(request.head.methodRange), path: path, query: query, tagKeys: tagKeys, body: Array(request.body),
+            host: host, front: front.name(at: host), epochMilliseconds: Int64(Loop.epochMilliseconds))
         run(call, on: request.connection)
     }
 
@@ -137,20 +146,24 @@ package final class LambdaService: HTTPService {
 
     /// What the workers are really like now.
     private func provisioned(_ function: FunctionEntry, _ qualifier: String, withARN: Bool) -> ProvisionedConfiguration? {
-        guard let requested = function.provisioned[qualifier], let resolution = function.resolve(qualifier: qualifier) else {
-            return nil
+        let shares = function.provisionedShares(of: qualifier)
+        guard let requested = function.provisioned[qualifier], let first = shares.first else { return nil }
+        var (ready, inUse) = (0, 0)
+        var failure: String?
+        for (version, count) in shares {
+            let pool = invoker.existingPool(of: version)
+            let own = min(count, pool?.gauges.provisionedReady ?? 0)
+            ready += own
+            inUse += min(own, pool?.gauges.provisionedInUse ?? 0)
+            failure = failure ?? pool?.cannotStart ?? pool?.initError.map { String(decoding: $0, as: UTF8.self) }
         }
-        let pool = invoker.existingPool(of: resolution.version)
-        let ready = min(requested, pool?.gauges.provisionedReady ?? 0)
-        let inUse = pool?.gauges.provisionedInUse ?? 0
-        let failure = pool?.cannotStart ?? pool?.initError.map { String(decoding: $0, as: UTF8.self) }
         let status = ready >= requested ? "READY" : failure != nil ? "FAILED" : "IN_PROGRESS"
         return ProvisionedConfiguration(
             FunctionArn: withARN ? control.arn(function.name, qualifier) : nil,
             RequestedProvisionedConcurrentExecutions: requested,
             AvailableProvisionedConcurrentExecutions: max(0, ready - inUse), AllocatedProvisionedConcurrentExecutions: ready,
             Status: status, StatusReason: status == "FAILED" ? "FUNCTION_ERROR_INIT_FAILURE: \(failure ?? "")" : nil,
-            LastModified: FunctionConfiguration.time(resolution.version.lastModifiedMilliseconds))
+            LastModified: FunctionConfiguration.time(first.version.lastModifiedMilliseconds))
     }
 
     private static func send(_ status: Int, _ body: [UInt8], _ id: RequestID, on connection: HTTPConnection) {
@@ -243,7 +256,7 @@ package final class LambdaService: HTTPService {
             text, queryQualifier: qualifier, form: .namespaced, region: control.region, accountID: control.accountID)
         let shown = control.arn(reference.name, reference.qualifier ?? "$LATEST")
         guard let function = invoker.snapshot.function(named: reference.name),
-            let resolution = function.resolve(qualifier: reference.qualifier)
+            let resolution = function.resolve(qualifier: reference.qualifier, draw: invoker.randomBits())
         else { throw .notFound("Function not found: \(shown)") }
         return (function, resolution)
     }
@@ -273,7 +286,11 @@ package final class LambdaService: HTTPService {
                     message: "Client context must be a valid Base64-encoded JSON object.")
             }
         }
-        let wantsTail = request.header(.amzLogType).map { $0.elementsEqual("Tail".utf8) } ?? false
+        let logType = request.header(.amzLogType)
+        let wantsTail = logType.map { $0.elementsEqual("Tail".utf8) } ?? false
+        if let logType, !wantsTail, !logType.elementsEqual("None".utf8) {
+            throw .validation(String(decoding: logType, as: UTF8.self), at: "logType", .oneOf(["None", "Tail"]))
+        }
         if kind == .stream {
             let message = makeMessage(request, id, function, resolution, context, event)
             return InvokeStreamClient.invoke(

@@ -32,6 +32,7 @@ package struct Isolation: Sendable {
     package static let codeDirectory = "/var/task"
     package static let runtimeDirectory = "/var/runtime"
     package static let cacheDirectory = "/var/cache/hearth"
+    package static let layersDirectory = "/opt"
 
     /// Tries a sandbox, and a smaller one if that fails. Blocks for some milliseconds.
     ///

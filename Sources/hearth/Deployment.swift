@@ -51,11 +51,12 @@ struct Deployment {
     /// Publishes this code with these settings as one version, or finds the one that is it. Another deployment of the function at the same
     /// time moves the revision, and then this one begins again: a version never has the code of one and the settings of the other.
     private func publish(_ manifest: Manifest, _ zip: [UInt8]) throws -> (version: Int, isNew: Bool) {
+        let layers = try manifest.layers.map(layerARN)
         for _ in 1...8 {
             let known = try versionNumbers()
             let published: APIClient.Response
             if let known {
-                let configured = try expect(client.call("PUT", path("configuration"), body: encode(configuration(manifest))), 200)
+                let configured = try expect(client.call("PUT", path("configuration"), body: encode(configuration(manifest, layers))), 200)
                 published = try client.call(
                     "PUT", path("code"),
                     body: encode([
@@ -67,7 +68,7 @@ struct Deployment {
                 guard let version = number(published) else { break }
                 return (version, !known.contains(version))
             }
-            published = try create(manifest, zip)
+            published = try create(manifest, zip, layers)
             if published.status == 409 { continue }
             guard let version = number(try expect(published, 201)) else { break }
             return (version, true)
@@ -141,7 +142,22 @@ struct Deployment {
         }
     }
 
-    private func configuration(_ manifest: Manifest) -> [String: Any] {
+    /// The ARN of a layer's version: as it is written, or NAME:VERSION, or NAME, whose newest is meant.
+    private func layerARN(_ text: String) throws -> String {
+        if text.hasPrefix("arn:") { return text }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        let path = "/2018-10-31/layers/\(pathPart(parts[0]))/versions"
+        guard parts.count <= 2 else { throw Failure("layers in function.toml: \(text) is no layer: write NAME, NAME:VERSION or an ARN") }
+        let response = try client.call("GET", parts.count == 2 ? "\(path)/\(pathPart(parts[1]))" : path, query: parts.count == 2 ? "" : "MaxItems=1")
+        let answer = object(response)
+        let version = parts.count == 2 ? answer : (answer["LayerVersions"] as? [[String: Any]])?.first ?? [:]
+        guard response.status == 200, let arn = version["LayerVersionArn"] as? String else {
+            throw Failure("layers in function.toml: there is no layer \(text) here: publish it first (aws lambda publish-layer-version)")
+        }
+        return arn
+    }
+
+    private func configuration(_ manifest: Manifest, _ layers: [String]) -> [String: Any] {
         var concurrency: [String: Any] = [
             "keepAliveSeconds": manifest.keepAliveSeconds, "queue": manifest.queue,
             "queueWaitSeconds": manifest.queueWaitSeconds,
@@ -158,6 +174,7 @@ struct Deployment {
             "Timeout": manifest.timeout, "Description": manifest.description,
             "Environment": ["Variables": manifest.environment], "HearthConcurrency": concurrency,
             "SnapStart": ["ApplyOn": manifest.snapStart ? "PublishedVersions" : "None"], "HearthCache": caching(manifest),
+            "Layers": layers,
         ]
     }
 
@@ -182,12 +199,13 @@ struct Deployment {
         return caching
     }
 
-    private func create(_ manifest: Manifest, _ zip: [UInt8]) throws -> APIClient.Response {
-        var body = configuration(manifest)
+    private func create(_ manifest: Manifest, _ zip: [UInt8], _ layers: [String]) throws -> APIClient.Response {
+        var body = configuration(manifest, layers)
         body["FunctionName"] = name
         body["Role"] = "arn:aws:iam::000000000000:role/hearth"
         body["Code"] = ["ZipFile": Data(zip).base64EncodedString()]
         body["Publish"] = true
+        body["HearthURL"] = "open"
         return try client.call("POST", "/2015-03-31/functions", body: encode(body))
     }
 

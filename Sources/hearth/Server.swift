@@ -65,12 +65,13 @@ final class Server {
         let events = try EventDispatcher(
             invoker: invoker, store: eventStore, arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
         admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
+        objects = try ObjectService.open(config, data)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
+            buckets: StoredCode(store: objects),
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
         let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
-        objects = try ObjectService.open(config, data)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
         let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
         let timeouts = Self.timeouts(config)
@@ -81,6 +82,7 @@ final class Server {
         cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         cache.warm()
         functionURLs.port = front.address.port
+        lambda.front = FrontAddress(host: front.address.host, port: front.address.port)
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }

@@ -46,6 +46,22 @@ import Testing
         #expect(mode == 0o755)
     }
 
+    @Test func laterDirectoriesLieOverEarlierOnesAndNothingIsWrittenThroughALink() throws {
+        let outside = try make(["victim": "safe"], in: "outside")
+        let first = try make(["a/one": "1", "a/both": "1", "file": "1", "tree/x": "1"], in: "first")
+        let second = try make(["a/two": "2", "a/both": "2", "file/inner": "2", "link/victim": "2"], in: "second")
+        let third = try make(["tree": "3"], in: "third")
+        try FileManager.default.createSymbolicLink(atPath: first + "/link", withDestinationPath: outside)
+        let target = scratch + "/all"
+        try ZipArchive.overlay([first, second, third], in: target)
+        #expect(text(target + "/a/one") == "1" && text(target + "/a/two") == "2" && text(target + "/a/both") == "2" && text(target + "/file/inner") == "2")
+        #expect(text(target + "/link/victim") == "2" && text(outside + "/victim") == "safe" && text(target + "/tree") == "3")
+        #expect(text(first + "/a/both") == "1" && text(first + "/tree/x") == "1", "what lies below is not changed")
+        ZipArchive.removeTree(target)
+        #expect(text(first + "/a/one") == "1" && text(outside + "/victim") == "safe")
+        #expect(throws: ArchiveError.self) { try ZipArchive.overlay([scratch + "/nothing"], in: scratch + "/none") }
+    }
+
     @Test func ignorePatternsMeanWhatTheyMeanInGit() {
         let cases: [(String, String, Bool, Bool)] = [
             ("*.pyc", "a/b.pyc", false, true), ("*.pyc", "a/b.py", false, false), ("a/*.c", "a/b.c", false, true),

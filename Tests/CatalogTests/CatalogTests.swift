@@ -87,6 +87,66 @@ import Testing
         #expect(refusal { try catalog.setEventInvoke(nil, of: "f", qualifier: "$LATEST") } == .eventInvokeNotFound(function: "f", qualifier: "$LATEST"))
     }
 
+    @Test func anAliasSharesItsInvocationsOutByWeight() throws {
+        let catalog = try open()
+        _ = try catalog.createFunction("f", settings: settings, zip: one, publish: true, at: 1)
+        _ = try catalog.update("f", zip: two, publish: true, at: 2)
+        let half = AliasWeight.share(VersionWeight(version: 2, share: 0.25))
+        _ = try catalog.moveAlias("live", of: "f", to: 1, weight: half, provisioned: 5)
+        func now() -> FunctionEntry? { catalog.snapshot.function(named: "f") }
+        func version(_ draw: UInt64) -> String? { now()?.resolve(qualifier: "live", draw: draw)?.executedVersion }
+        // The draw is a share of 2^64: below a quarter it is the other version's.
+        #expect(version(0) == "2" && version(.max / 4 - 4096) == "2" && version(.max / 4 + 4096) == "1" && version(.max) == "1")
+        let entry = try #require(now())
+        #expect(entry.front(draw: 0).executedVersion == "2" && entry.front.executedVersion == "1")
+        #expect(entry.resolve(qualifier: "1", draw: 0)?.executedVersion == "1")
+        #expect(entry.provisionedShares(of: "live").map(\.count) == [4, 1] && entry.provisionedShares(of: "2").isEmpty)
+        #expect(refusal { try catalog.deleteVersion("f", number: 2) } == .versionInUse(function: "f", version: "2"))
+        let seven = AliasWeight.share(VersionWeight(version: 7, share: 1))
+        #expect(refusal { _ = try catalog.moveAlias("live", of: "f", to: 1, weight: seven) } == .versionNotFound(function: "f", version: "7"))
+        _ = try catalog.moveAlias("live", of: "f", to: 1, weight: .keep, description: "kept")
+        #expect(version(0) == "2", "what is kept stays")
+        _ = try catalog.moveAlias("live", of: "f", to: 2)
+        #expect(version(0) == "2" && version(.max) == "2" && now()?.provisionedShares(of: "live").map(\.count) == [5])
+        _ = try catalog.moveAlias("new", of: "f", to: AliasEntry.latest)
+        #expect(catalog.snapshot.function(named: "f")?.resolve(qualifier: "new")?.executedVersion == "$LATEST")
+    }
+
+    @Test func urlsPoliciesTagsAndLayersAreKeptAndGoWithTheirOwner() throws {
+        do {
+            let catalog = try open()
+            let layer = try catalog.publishLayer("l", zip: two, settings: LayerSettings(), at: 1)
+            var layered = settings
+            layered.layers = [LayerReference(arn: "arn", digest: layer.digest, size: layer.size, unzipped: 9)]
+            _ = try catalog.createFunction("f", settings: layered, zip: one, publish: true, tags: ["a": "b"], opensURL: true, at: 1)
+            let first = catalog.snapshot.function(named: "f")?.latestRevisionID
+            try catalog.editTags(of: "f") { $0["c"] = "d" }
+            let second = catalog.snapshot.function(named: "f")?.latestRevisionID
+            #expect(first != second && refusal { try catalog.editTags(of: "f") { for n in 0..<51 { $0["\(n)"] = "" } } } != nil)
+            #expect(refusal { try catalog.editPolicy(of: "f", qualifier: "1", revision: "x") { _ in } } == .policyRevisionMismatch)
+            try catalog.editPolicy(of: "f", qualifier: "1", revision: nil) { $0.append(PolicyStatement(sid: "s", action: "*", principal: "*")) }
+            try catalog.deleteLayerVersion("l", 1)
+        }
+        let catalog = try open()
+        let entry = try #require(catalog.snapshot.function(named: "f"))
+        #expect(entry.tags == ["a": "b", "c": "d"] && entry.frontURL?.isOpen == true && entry.policies["1"]?.statements.map(\.sid) == ["s"])
+        let question = AccessQuestion(.service("s3.amazonaws.com"), "lambda:InvokeFunction")
+        #expect(entry.permits(question, qualifier: "1") && !entry.permits(question) && !entry.permits(question, qualifier: "2"))
+        let digest = try #require(entry.latest.settings.layers?.first?.digest)
+        #expect(try catalog.layerVersions().isEmpty && catalog.code(digest: digest) == two, "a version keeps its layers")
+        #expect(try catalog.publishLayer("l", zip: one, settings: LayerSettings(), at: 2).number == 2, "numbers are never used again")
+        try catalog.setURL(URLSettings(auth: FunctionURL.signed, at: 3), of: "f", qualifier: FunctionEntry.own)
+        #expect(catalog.snapshot.function(named: "f")?.frontURL?.isOpen == false)
+        try catalog.setURL(nil, of: "f", qualifier: FunctionEntry.own)
+        #expect(catalog.snapshot.function(named: "f")?.frontURL == nil)
+        #expect(refusal { try catalog.setURL(nil, of: "f", qualifier: FunctionEntry.own) } == .urlNotFound)
+        try catalog.deleteFunction("f")
+        #expect(try catalog.code(digest: digest) == nil, "nothing names it any more")
+        _ = try catalog.createFunction("f", settings: settings, zip: one, at: 4)
+        let again = try #require(catalog.snapshot.function(named: "f"))
+        #expect(again.tags.isEmpty && again.urls.isEmpty && again.policies.isEmpty, "a new function of the old name has nothing of the old one")
+    }
+
     @Test func deletedFunctionsLeaveNoCodeBehind() throws {
         let catalog = try open()
         let digest = try catalog.createFunction("f", settings: settings, zip: one, publish: true, at: 1).1.codeDigest

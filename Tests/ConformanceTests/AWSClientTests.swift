@@ -27,12 +27,12 @@ enum AWSClients {
     }
 }
 
-@Suite struct AWSClientTests {
+@Suite(.serialized) struct AWSClientTests {
     static let server = Result { try HearthProcess(config: "[limits]\nconcurrency = 1000\n") }
 
     @Test(
         .enabled(if: AWSClients.python != nil, "no python3 here has boto3: pip install boto3, or apt-get install python3-boto3"),
-        arguments: ["functions", "invoke", "concurrency", "refusals", "objects"])
+        arguments: ["functions", "invoke", "concurrency", "access", "layers", "refusals", "boundaries", "objects"])
     func boto3Gets(theme: String) throws {
         let server = try Self.server.get()
         let result = try run(

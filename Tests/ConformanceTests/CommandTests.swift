@@ -28,6 +28,30 @@ import Testing
         return object ?? [:]
     }
 
+    @Test func theLayersOfAManifestAreThereAndItsURLIsOpenUntilItIsClosed() throws {
+        let server = try Self.server.get()
+        let place = try TemporaryDirectory()
+        try place.write("python/shared.py", "NAME = 'from a layer'\n")
+        let zip = try run([AWSClients.python ?? "python3", "-m", "zipfile", "-c", "layer.zip", "python"], directory: place.path)
+        #expect(zip.code == 0, "\(zip)")
+        let bytes = try #require(FileManager.default.contents(atPath: place.path + "/layer.zip"))
+        let function = TestFunction.python(
+            "layered", "import shared\ndef handler(event, context):\n    return shared.NAME\n", manifest: "layers = [\"shared\"]")
+        let missing = try server.deployment(function)
+        #expect(missing.code == 1 && missing.err.contains("there is no layer shared here"), "\(missing)")
+        let body = "{\"Content\":{\"ZipFile\":\"\(bytes.base64EncodedString())\"}}"
+        #expect(try server.call("POST", "/2018-10-31/layers/shared/versions", body: body).status == 201)
+        try server.deploy(function)
+        #expect(try server.get("/layered/").text == "from a layer")
+        let configuration = try server.call("GET", "/2015-03-31/functions/layered/configuration").object
+        #expect(((configuration["Layers"] as? [[String: Any]])?.first?["Arn"] as? String)?.hasSuffix(":layer:shared:1") == true, "\(configuration)")
+        // The URL that hearth deploy made can be closed, and deploying again does not open it.
+        #expect(try server.call("PUT", "/2021-10-31/functions/layered/url", body: "{\"AuthType\":\"AWS_IAM\"}").status == 200)
+        try server.deploy(function)
+        let closed = try server.get("/layered/")
+        #expect(closed.status == 403 && closed.text == "{\"Message\":\"Forbidden\"}", "\(closed)")
+    }
+
     @Test func aFunctionIsMadeDeployedChangedRolledBackAndRemoved() throws {
         let place = try TemporaryDirectory()
         let server = try Self.server.get()

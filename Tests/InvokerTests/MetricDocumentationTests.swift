@@ -12,6 +12,7 @@ import Testing
         let told = page.split(separator: "\n").filter { $0.hasPrefix("| `hearth_") }.map(String.init)
         func line(_ name: String, _ kind: String, _ help: String) -> String { "| `\(name)` | \(kind) | \(help) |" }
         var wanted = MetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
+        wanted += AccountMetricRow.table.map { line($0.name, "gauge", $0.help) }
         wanted += CacheMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         wanted += SecondLevelMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         wanted += RouteMetricRow.table.map { line($0.name, "counter", $0.help) }

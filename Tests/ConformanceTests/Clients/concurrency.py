@@ -76,6 +76,31 @@ def reserved():
             FunctionName="reserved", ReservedConcurrentExecutions=5000)
 
 
+def reserved_beside_provisioned():
+    """What is provisioned for one version is taken out of what the function has reserved: the other runs in the rest."""
+    create(aws, "beside", SLOW, Timeout=20, Publish=True)
+    aws.update_function_configuration(FunctionName="beside", Description="two")
+    aws.publish_version(FunctionName="beside")
+    aws.put_function_concurrency(FunctionName="beside", ReservedConcurrentExecutions=2)
+    aws.put_provisioned_concurrency_config(FunctionName="beside", Qualifier="1", ProvisionedConcurrentExecutions=1)
+    await_status("beside", "1", "READY")
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(client().invoke(FunctionName="beside", Qualifier="2", Payload=b'{"seconds": 4}')))
+    thread.start()
+    refusals = 0
+    while not ended and not refusals:
+        try:
+            aws.invoke(FunctionName="beside", Qualifier="2")
+        except aws.exceptions.TooManyRequestsException as error:
+            equal(error.response["Reason"], "ReservedFunctionConcurrentInvocationLimitExceeded")
+            refusals += 1
+    holds(refusals, "two of version 2 ran at once, where one is left")
+    equal(json.load(aws.invoke(FunctionName="beside", Qualifier="1")["Payload"]), "done", "the provisioned one is there all the same")
+    holds(not ended, "the first was still inside")
+    thread.join()
+    aws.delete_function(FunctionName="beside")
+
+
 def provisioned():
     create(aws, "provisioned", SLOW, Publish=True)
     aws.create_alias(FunctionName="provisioned", Name="live", FunctionVersion="1")
@@ -144,4 +169,5 @@ def workers_that_cannot_start_fail_the_configuration():
     aws.delete_function(FunctionName="unprovisionable")
 
 
-main(reserved, provisioned, provisioned_is_refused_in_lambdas_words, workers_that_cannot_start_fail_the_configuration)
+main(reserved, reserved_beside_provisioned, provisioned, provisioned_is_refused_in_lambdas_words,
+     workers_that_cannot_start_fail_the_configuration)

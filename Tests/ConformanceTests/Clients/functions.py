@@ -125,12 +125,10 @@ def versions_and_aliases():
     refused(aws.create_alias, "ValidationException", "1 validation error detected: Value '2024' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: (?!^[0-9]+$)([a-zA-Z0-9-_]+)",
             400, FunctionName="versions", Name="2024", FunctionVersion="1")
     refused(aws.create_alias, "ResourceNotFoundException", f"Function not found: {ARN}versions:77", 404, FunctionName="versions", Name="x", FunctionVersion="77")
-    refused(aws.create_alias, "InvalidParameterValueException", "Hearth does not split an alias by weight yet", 400,
-            FunctionName="versions", Name="x", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
     moved = aws.update_alias(FunctionName="versions", Name="live", FunctionVersion="2", RevisionId=alias["RevisionId"])
     equal((moved["FunctionVersion"], moved["Description"]), ("2", "traffic"))
     refused(aws.update_alias, "PreconditionFailedException", None, 412, FunctionName="versions", Name="live", FunctionVersion="1", RevisionId=alias["RevisionId"])
-    refused(aws.update_alias, "ResourceNotFoundException", f"Cannot find alias arn: {ARN}versions:no", 404, FunctionName="versions", Name="no", FunctionVersion="1")
+    refused(aws.update_alias, "ResourceNotFoundException", f"Alias not found: {ARN}versions:no", 404, FunctionName="versions", Name="no", FunctionVersion="1")
     aws.create_alias(FunctionName="versions", Name="2024-01-02", FunctionVersion="1")
     equal([one["Name"] for one in aws.list_aliases(FunctionName="versions")["Aliases"]], ["2024-01-02", "live"])
     equal([one["Name"] for one in aws.list_aliases(FunctionName="versions", FunctionVersion="2")["Aliases"]], ["live"])

@@ -86,7 +86,7 @@ def impossible_settings():
         ({"A": "x" * 5000}, "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {"),
     ]:
         refused(loose.create_function, "InvalidParameterValueException", message, 400, **new("x", Environment={"Variables": environment}))
-    refused(loose.create_function, "InvalidParameterValueException", "Hearth has no layers yet", 400, **new("x", Layers=["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]))
+    refused(loose.create_function, "InvalidParameterValueException", "Layer version arn:aws:lambda:us-east-1:000000000000:layer:l:1 does not exist.", 400, **new("x", Layers=["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]))
     refused(loose.create_function, "InvalidParameterValueException", None, 400, **new("x", Code={"ImageUri": "image"}, PackageType="Image"))
     create(loose, "settings", Timeout=7)
     refused(loose.update_function_configuration, "ValidationException", None, 400, FunctionName="settings", Timeout=8, MemorySize=1)

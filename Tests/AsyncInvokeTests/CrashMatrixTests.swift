@@ -7,8 +7,8 @@ import TestSupport
 private struct Killer {
     enum Moment: String, CaseIterable { case unwritten, written, synced }
 
-    static let compiler = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").lazy
-        .flatMap { path in ["clang", "cc"].map { "\(path)/\($0)" } }.first { access($0, X_OK) == 0 }
+    static let compiler: String? = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+        .flatMap { path in ["clang", "cc"].map { "\(path)/\($0)" } }.first { (path: String) in access(path, X_OK) == 0 }
 
     private static let source = """
         #define _GNU_SOURCE

@@ -70,15 +70,17 @@ final class ObjectEvents {
     /// nil: the outbox cannot be read.
     private func accept(_ events: [ObjectEvent]?) {
         guard let events else { return end(isDone: false) }
-        guard let last = events.last?.number else { return end(isDone: true) }
+        guard !events.isEmpty else { return end(isDone: true) }
         var left = events.count
-        var isComplete = true
-        for event in events {
-            dispatcher.accept(event(of: event)) { [self] error in
+        var isIn = [Bool](repeating: false, count: events.count)
+        for (index, event) in events.enumerated() {
+            dispatcher.accept(self.event(of: event)) { [self] error in
                 left -= 1
-                if error != nil { isComplete = false }
+                isIn[index] = error == nil
                 guard left == 0 else { return }
-                if isComplete { forget(through: last) } else { end(isDone: false) }
+                // What is behind one that was not taken stays with it.
+                let count = isIn.firstIndex(of: false) ?? isIn.count
+                if count == 0 { end(isDone: false) } else { forget(through: events[count - 1].number) }
             }
         }
     }

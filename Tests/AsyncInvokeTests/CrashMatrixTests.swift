@@ -79,18 +79,6 @@ private struct Killer {
         killer = try Killer(in: place)
     }
 
-    private func recorder(_ name: String, manifest: String = "") -> TestFunction {
-        .python(
-            name,
-            """
-            import json
-            def handler(event, context):
-                with open("\(place.path)/" + context.function_name, "a") as file:
-                    file.write(json.dumps(event) + "\\n")
-                if "fail" in event: raise ValueError("on purpose")
-            """, manifest: manifest)
-    }
-
     /// How often `name` has been called with an event that holds each word.
     private func runs(_ name: String, _ word: String) -> Int {
         place.read(name).split(separator: "\n").filter { $0.contains("\"\(word)\"") }.count
@@ -117,7 +105,7 @@ private struct Killer {
     }
 
     @Test func noAcknowledgedEventIsLostAtAnyTransactionFromAcceptanceToItsEnd() throws {
-        let functions = ["r", "told", "letters"].map { recorder($0) }
+        let functions = ["r", "told", "letters"].map { TestFunction.recorder($0, place) }
         let directory = try TemporaryDirectory()
         do {
             let server = try HearthProcess(functions: functions, config: config, directory: directory)
@@ -158,7 +146,7 @@ private struct Killer {
     }
 
     @Test func noAcknowledgedObjectIsWithoutItsEventAtAnyTransactionOfBothFiles() throws {
-        let functions = [recorder("r", manifest: "[[on.object]]\nbucket = \"inbox\"")]
+        let functions = [TestFunction.recorder("r", place, manifest: "[[on.object]]\nbucket = \"inbox\"")]
         let directory = try TemporaryDirectory()
         do { _ = try HearthProcess(functions: functions, config: config, directory: directory) }
         var acknowledged: [String] = []

@@ -12,18 +12,6 @@ import TestSupport
         chmod(place.path, 0o777)
     }
 
-    private func recorder(_ name: String, manifest: String = "") -> TestFunction {
-        .python(
-            name,
-            """
-            import json
-            def handler(event, context):
-                with open("\(place.path)/" + context.function_name, "a") as file:
-                    file.write(json.dumps(event) + "\\n")
-                return {"seen": event}
-            """, manifest: manifest)
-    }
-
     private func events(_ name: String) -> [[String: Any]] {
         place.read(name).split(separator: "\n").compactMap { try? JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] }
     }
@@ -41,7 +29,7 @@ import TestSupport
     private let open = "[sandbox]\nisolation = \"off\"\n"
 
     @Test func anOutcomeGoesIntoTheBucketThatIsItsDestination() throws {
-        let server = try HearthProcess(functions: [recorder("r")], config: open)
+        let server = try HearthProcess(functions: [.recorder("r", place)], config: open)
         #expect(try server.call("PUT", "/outcomes", service: "s3").status == 200)
         let settings = #"{"DestinationConfig":{"OnSuccess":{"Destination":"arn:aws:s3:::outcomes"}}}"#
         #expect(try server.call("PUT", "/2019-09-25/functions/r/event-invoke-config", body: settings).status == 200)
@@ -63,7 +51,7 @@ import TestSupport
     }
 
     @Test func aBucketTellsFunctionsOfItsChangesAsS3Does() throws {
-        let server = try HearthProcess(functions: [recorder("r"), recorder("other")], config: open)
+        let server = try HearthProcess(functions: [.recorder("r", place), .recorder("other", place)], config: open)
         func s3(_ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "") throws -> WireResponse {
             try server.call(method, path, query: query, headers: headers, body: body, service: "s3")
         }
@@ -157,7 +145,7 @@ import TestSupport
             expression = "cron(0 3 1 1 ? 2199)"
             """
         let directory = try TemporaryDirectory()
-        let server = try HearthProcess(functions: [recorder("r", manifest: manifest)], config: open, directory: directory)
+        let server = try HearthProcess(functions: [.recorder("r", place, manifest: manifest)], config: open, directory: directory)
         // A rate ticks for the first time when it is made.
         try waitFor("the first ticks") { events("r").count == 2 ? () : nil }
         let event = try #require(events("r").first { $0["source"] != nil })
@@ -180,7 +168,7 @@ import TestSupport
 
         // Deployed again, what is the same goes on as it was, and what is gone tells nothing.
         let changed = "[[on.object]]\nbucket = \"inbox\"\nprefix = \"new/\"\n[[on.schedule]]\nexpression = \"rate(400 days)\"\n"
-        try server.deploy(recorder("r", manifest: changed))
+        try server.deploy(.recorder("r", place, manifest: changed))
         _ = try server.call("PUT", "/inbox/c.txt", body: "x", service: "s3")
         _ = try server.call("PUT", "/inbox/new/d", body: "x", service: "s3")
         try waitFor("the event of new/d") { told("r").contains("ObjectCreated:Put new/d 1") ? () : nil }
@@ -190,7 +178,7 @@ import TestSupport
         // Down, and up again: nothing that has ticked ticks again.
         server.child.signal(SIGTERM)
         _ = try server.child.waitForExit(seconds: 20)
-        let again = try HearthProcess(functions: [recorder("r", manifest: changed)], config: open, directory: directory)
+        let again = try HearthProcess(functions: [.recorder("r", place, manifest: changed)], config: open, directory: directory)
         _ = try again.call("PUT", "/inbox/new/e", body: "x", service: "s3")
         try waitFor("the event of new/e") { told("r").contains("ObjectCreated:Put new/e 1") ? () : nil }
         #expect(try again.command(["schedule", "ls"]).out.contains("rate(400 days)") && events("r").count == 6)

@@ -14,7 +14,8 @@ let modules: [Module] = [
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
     Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
-    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
+    Module("Schedule", "rate, cron and at expressions: when the next tick is", []),
+    Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "Schedule", "TOMLKit"]),
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
     // state
@@ -31,7 +32,7 @@ let modules: [Module] = [
         ["Base", "UV", "Crypto", "Archive", "HTTP", "Cache", "Catalog", "Pool", "Sandbox"]),
     Module(
         "AsyncInvoke", "asynchronous events from their queue to workers, and what came of them to destinations",
-        ["Base", "UV", "HTTP", "Catalog", "EventQueue", "Sandbox", "Invoker"]),
+        ["Base", "UV", "HTTP", "Schedule", "Catalog", "EventQueue", "Sandbox", "Invoker"]),
     // doors: one protocol each, none imports another
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
@@ -83,6 +84,7 @@ let tests: [(String, [String])] = [
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
     ("S3API", ["Base", "Objects", "S3API"]),
     ("Archive", ["Archive"]),
+    ("Schedule", ["Schedule"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),
     ("Objects", ["Base", "Crypto", "Objects"]),
@@ -147,7 +149,7 @@ let package = Package(
         .executableTarget(
             name: "dev",
             dependencies: [
-                "Base", "Cache", "CEpoll", "Crypto", "Objects", .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                "Base", "Cache", "CEpoll", "Crypto", "Objects", "SigV4", .product(name: "GRDBSQLite", package: "GRDB.swift"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),

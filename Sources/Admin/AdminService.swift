@@ -16,6 +16,7 @@ package final class AdminService: HTTPService {
     private let invoker: Invoker
     private let catalog: Catalog
     let events: EventDispatcher
+    let sources: any EventSources
     private let tokenKey: [UInt8]
     private let queue = DispatchQueue(label: "hearth.admin")
     /// The functions of the start that could not be deployed; nil: they are being deployed.
@@ -23,9 +24,10 @@ package final class AdminService: HTTPService {
     private var promoting: Set<String> = []
 
     /// - Parameter secret: signs the addresses of packages.
-    package init(invoker: Invoker, catalog: Catalog, events: EventDispatcher, secret: String) {
+    package init(invoker: Invoker, catalog: Catalog, events: EventDispatcher, sources: any EventSources, secret: String) {
         self.invoker = invoker
         self.events = events
+        self.sources = sources
         self.catalog = catalog
         tokenKey = Array(secret.utf8)
     }
@@ -72,6 +74,10 @@ package final class AdminService: HTTPService {
             promote(parts[1], MoveOrder(request.body), connection)
         case (.post, "functions", 3) where parts[2] == "rollback":
             rollBack(parts[1], MoveOrder(request.body), connection)
+        case (.put, "functions", 3) where parts[2] == "sources":
+            guard invoker.snapshot.function(named: parts[1]) != nil else { return noFunction(parts[1], connection) }
+            setSources(of: parts[1], request)
+        case (.get, "schedules", 1): listSchedules(request)
         case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
         case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)

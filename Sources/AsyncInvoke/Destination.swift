@@ -22,3 +22,9 @@ package enum Destination: Equatable, Sendable {
         }
     }
 }
+
+/// The buckets of this node, as destinations.
+package protocol DestinationBuckets: AnyObject {
+    /// Writes an object of JSON. `done` hears on the loop whether it is on disk.
+    func put(_ json: [UInt8], as key: String, in bucket: String, _ done: @escaping (Bool) -> Void)
+}

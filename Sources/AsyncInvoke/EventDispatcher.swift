@@ -19,8 +19,6 @@ package import UV
 ///
 /// Thread rule: the loop's thread.
 package final class EventDispatcher {
-    package typealias Deliver = (_ bucket: String, _ key: String, _ body: [UInt8], _ done: @escaping (Bool) -> Void) -> Void
-
     private let invoker: Invoker
     private let store: EventStore
     private let arnPrefix: String
@@ -32,8 +30,7 @@ package final class EventDispatcher {
     private var isRefilling = false
     private var isStopping = false
     private let retryDelaySeconds: Int
-    /// Puts an object into a bucket of this node; nil: it has none.
-    package var deliver: Deliver?
+    private let buckets: any DestinationBuckets
     package private(set) var counters = EventCounters()
     private let scratch = ByteBuffer(capacity: 256)
 
@@ -46,7 +43,10 @@ package final class EventDispatcher {
     /// - Parameters:
     ///   - arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
     ///   - retryDelaySeconds: before the first retry; the second waits twice as long.
-    package init(invoker: Invoker, store: EventStore, arnPrefix: String, retryDelaySeconds: Int) throws(UVError) {
+    package init(
+        invoker: Invoker, store: EventStore, buckets: any DestinationBuckets, arnPrefix: String, retryDelaySeconds: Int
+    ) throws(UVError) {
+        self.buckets = buckets
         self.retryDelaySeconds = retryDelaySeconds
         self.invoker = invoker
         self.store = store
@@ -82,10 +82,13 @@ package final class EventDispatcher {
     // MARK: Accepting
 
     /// Takes an event; `done` hears nil when it is on disk.
-    package func accept(_ event: NewEvent, _ done: @escaping (EventQueueError?) -> Void) {
+    package func accept(_ event: NewEvent, _ done: @escaping (EventQueueError?) -> Void) { accept(.add(event), done) }
+
+    /// Takes a change that brings events, or may.
+    func accept(_ change: EventStore.Change, _ done: @escaping (EventQueueError?) -> Void) {
         guard counters.waiting < Limits.queuedEventsMax else { return done(.full(Limits.queuedEventsMax)) }
-        onLoop({ store.apply(.add(event), done: $0) }) { [self] applied in
-            counters.received += 1
+        onLoop({ store.apply(change, done: $0) }) { [self] applied in
+            counters.received += UInt64(applied.added.count)
             take(applied)
             done(nil)
         } _: { error in
@@ -271,12 +274,8 @@ package final class EventDispatcher {
                     String(decoding: record.json(at: now), as: UTF8.self), event.id, version: event.qualifier ?? "$LATEST",
                     epochMilliseconds: Loop.epochMilliseconds)
             case .bucket(let bucket):
-                guard let deliver else {
-                    counters.deliveryFailures += 1
-                    continue
-                }
                 // The object first: if the server dies between the two, it is written again.
-                return deliver(bucket, objectKey(event), record.json(at: now)) { [self] isThere in
+                return buckets.put(record.json(at: now), as: objectKey(event), in: bucket) { [self] isThere in
                     if !isThere { counters.deliveryFailures += 1 }
                     settle(event, change(then)) {}
                 }
@@ -346,6 +345,10 @@ package final class EventDispatcher {
 
     package func failed(_ filter: EventStore.Filter, _ done: @escaping (Result<[FailedEvent], EventQueueError>) -> Void) {
         onLoop({ store.failed(filter, done: $0) }) { done(.success($0)) } _: { done(.failure($0)) }
+    }
+
+    func schedules(_ done: @escaping (Result<[ScheduleRow], EventQueueError>) -> Void) {
+        onLoop({ store.schedules(done: $0) }) { done(.success($0)) } _: { done(.failure($0)) }
     }
 
     package func payload(of sequence: Int64, _ done: @escaping (Result<[UInt8]?, EventQueueError>) -> Void) {

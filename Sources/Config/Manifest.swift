@@ -1,6 +1,7 @@
 internal import Base
 internal import Glibc
 internal import HTTP
+internal import Schedule
 
 /// `function.toml`: one function as its author describes it.
 package struct Manifest: Equatable, Sendable {
@@ -30,6 +31,26 @@ package struct Manifest: Equatable, Sendable {
     package var memoize: Memoize?
 
     package var routes: [Route]
+    package var objects: [OnObject]
+    package var schedules: [OnSchedule]
+
+    /// One `[[on.object]]`
+    package struct OnObject: Equatable, Sendable {
+        package var bucket: String
+        package var events: [String]
+        package var prefix: String
+        package var suffix: String
+    }
+
+    /// One `[[on.schedule]]`
+    package struct OnSchedule: Equatable, Sendable {
+        /// nil: its place among them.
+        package var name: String?
+        package var expression: String
+        package var timezone: String
+        package var input: String?
+        package var missed: String
+    }
 
     /// One `[[route]]`
     package struct Route: Equatable, Sendable {
@@ -130,6 +151,21 @@ package struct Manifest: Equatable, Sendable {
         ConfigKey(
             "route.unauthorized", .text(default: "ignore_with_warning"),
             "Cache-Control: max-age=0 that is not signed with the node's credentials: fail (403), ignore_with_warning or ignore."),
+        ConfigKey("on.object.bucket", .text(default: nil), "A bucket whose changes the function is told of; it is made if it is not there."),
+        ConfigKey(
+            "on.object.events", .list(default: ["ObjectCreated:*"]),
+            "Of which changes: ObjectCreated:* or Put, Post, Copy, CompleteMultipartUpload of it; ObjectRemoved:* or Delete, DeleteMarkerCreated of it."),
+        ConfigKey("on.object.prefix", .text(default: ""), "Only of objects whose keys begin so."),
+        ConfigKey("on.object.suffix", .text(default: ""), "Only of objects whose keys end so."),
+        ConfigKey(
+            "on.schedule.expression", .text(default: nil),
+            "When the function is invoked: rate(5 minutes), cron(0 8 ? * MON-FRI *) or at(2027-01-01T09:30:00), as in EventBridge Scheduler."),
+        ConfigKey("on.schedule.timezone", .text(default: "UTC"), "On whose clocks: a name of the time zone database, as Europe/Berlin."),
+        ConfigKey("on.schedule.input", .text(default: nil), "JSON that is the event, in the place of the scheduler's own."),
+        ConfigKey(
+            "on.schedule.missed", .text(default: "once"),
+            "What becomes of ticks while Hearth was down: once (one is made up for at the next start, however many there were) or skip."),
+        ConfigKey("on.schedule.name", .text(default: nil), "Its name in lists and in its ARN; without one, its place among the schedules: 1, 2."),
     ]
 
     /// Names that belong to the runtime (AWS Lambda developer guide, "Defined runtime environment variables").
@@ -184,12 +220,53 @@ package struct Manifest: Equatable, Sendable {
         snapStart = try file.choice("snap_start", ["off", "on"]) == "on"
         isOffline = try file.choice("network", ["host", "none"]) == "none"
         memoize = try Self.memoize(file)
-        if let given = Self.keys.first(where: { $0.path.hasPrefix("route.") && file.has($0.path) }) {
-            throw file.fail(given.path, "[route] must be written [[route]]: there may be several")
+        for table in ["route", "on.object", "on.schedule"] {
+            guard let given = Self.keys.first(where: { $0.path.hasPrefix(table + ".") && file.has($0.path) }) else { continue }
+            throw file.fail(given.path, "[\(table)] must be written [[\(table)]]: there may be several")
         }
         routes = []
         for element in file.elements("route") { routes.append(try Self.route(element)) }
+        (objects, schedules) = ([], [])
+        for element in file.elements("on.object") { objects.append(try Self.onObject(element)) }
+        for element in file.elements("on.schedule") { schedules.append(try Self.onSchedule(element)) }
+        let names = schedules.enumerated().map { $1.name ?? "\($0 + 1)" }
+        guard Set(names).count == names.count else { throw file.fail("on.schedule.name", "on.schedule.name must differ from schedule to schedule") }
         try check(file)
+    }
+
+    private static func onObject(_ file: ConfigFile) throws(ConfigError) -> OnObject {
+        guard let bucket = file.text("on.object.bucket") else {
+            throw file.fail("on.object.bucket", "on.object.bucket is missing: write for example bucket = \"inbox\"")
+        }
+        let events = file.list("on.object.events") ?? ["ObjectCreated:*"]
+        if let unknown = events.first(where: { !objectEvents.contains($0) }) {
+            throw file.fail("on.object.events", "on.object.events has \(unknown): use \(objectEvents.joined(separator: ", "))")
+        }
+        guard !events.isEmpty else { throw file.fail("on.object.events", "on.object.events is empty: leave it away, or name some") }
+        return OnObject(bucket: bucket, events: events, prefix: file.text("on.object.prefix") ?? "", suffix: file.text("on.object.suffix") ?? "")
+    }
+
+    private static let objectEvents = [
+        "ObjectCreated:*", "ObjectCreated:Put", "ObjectCreated:Post", "ObjectCreated:Copy", "ObjectCreated:CompleteMultipartUpload",
+        "ObjectRemoved:*", "ObjectRemoved:Delete", "ObjectRemoved:DeleteMarkerCreated",
+    ]
+
+    private static func onSchedule(_ file: ConfigFile) throws(ConfigError) -> OnSchedule {
+        guard let expression = file.text("on.schedule.expression") else {
+            throw file.fail("on.schedule.expression", "on.schedule.expression is missing: write for example expression = \"rate(1 hour)\"")
+        }
+        let timezone = file.text("on.schedule.timezone") ?? "UTC"
+        do throws(ScheduleError) { _ = try Schedule(expression, zone: timezone) } catch {
+            throw file.fail("on.schedule.expression", "on.schedule.expression = \"\(expression)\" \(error)")
+        }
+        let name = file.text("on.schedule.name"), input = file.text("on.schedule.input")
+        if let name, !isName(name) { throw file.fail("on.schedule.name", "on.schedule.name = \"\(name)\" must be letters, digits, - and _") }
+        if let input, Array(input.utf8).withUnsafeBytes({ JSONCheck.validate($0) }) != nil {
+            throw file.fail("on.schedule.input", "on.schedule.input is no JSON: write for example input = '{\"job\":\"report\"}'")
+        }
+        return OnSchedule(
+            name: name, expression: expression, timezone: timezone, input: input,
+            missed: try file.choice("on.schedule.missed", ["once", "skip"]))
     }
 
     private static func memoize(_ file: ConfigFile) throws(ConfigError) -> Memoize? {

@@ -43,6 +43,25 @@ enum EventSchema {
                     );
                     """)
         }
+        migrator.registerMigration("2: schedules") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE schedules (
+                        id INTEGER PRIMARY KEY,
+                        function TEXT NOT NULL,
+                        name TEXT NOT NULL,
+                        qualifier TEXT,
+                        expression TEXT NOT NULL,
+                        zone TEXT NOT NULL,
+                        input TEXT,
+                        missed TEXT NOT NULL,
+                        start INTEGER NOT NULL,
+                        next INTEGER,
+                        last INTEGER,
+                        UNIQUE (function, name)
+                    );
+                    """)
+        }
         return migrator
     }
 }

@@ -29,6 +29,10 @@ package final class EventStore: Sendable {
         case redrive(Int64, at: Int64)
         /// Forgotten, waiting or failed.
         case drop(Int64)
+        /// These are the schedules of a function.
+        case schedule([ScheduleRow], of: String)
+        /// A schedule has ticked: its event, if it tells of it, and what it has become.
+        case tick(ScheduleRow, NewEvent?)
     }
 
     /// What a change has changed.
@@ -150,6 +154,11 @@ package final class EventStore: Sendable {
         case .drop(let sequence):
             applied.waiting -= try delete(sequence, "events", db)
             applied.failed -= try delete(sequence, "failed", db)
+        case .schedule(let rows, let function): try ScheduleTable.replace(of: function, with: rows, db)
+        case .tick(let row, let event):
+            // It may have been set anew, or be gone, since it was due.
+            guard try ScheduleTable.advance(row, db), let event else { return applied }
+            try insert([event], db, &applied)
         }
         return applied
     }
@@ -249,6 +258,8 @@ package final class EventStore: Sendable {
             return data.map(Array.init)
         }, done)
     }
+
+    package func schedules(done: @escaping @Sendable (Result<[ScheduleRow], EventQueueError>) -> Void) { read(ScheduleTable.all, done) }
 
     /// How many wait, and how many have failed.
     package func counts(done: @escaping @Sendable (Result<(waiting: Int, failed: Int), EventQueueError>) -> Void) {

@@ -7,6 +7,7 @@ struct BucketEntry: Sendable {
     var documents: [BucketDocument: [UInt8]]
     var lifecycle: Lifecycle
     var tiering: [TieringRule] = []
+    var notifications: [NotificationRule] = []
 }
 
 /// All buckets, in memory. Changed by commits only, on the writer's queue; so what an order of the writer reads here is true in its

@@ -15,6 +15,8 @@ final class Transaction {
     private var deletedBuckets: Set<Int64> = []
     /// Run after the commit, in order, on the writer's queue.
     private(set) var effects: [@Sendable () -> Void] = []
+    /// An order of this group has put events into the outbox.
+    var hasEvents = false
     /// The transaction is gone: SQLite has rolled it back.
     private(set) var failure: ObjectsError?
 
@@ -97,6 +99,8 @@ final class MetaWriter: @unchecked Sendable {
     fileprivate(set) var random: Random
     /// Told after each commit what came to and went from each segment.
     var onAccount: (Int64, _ size: Int64, _ stored: Int64) -> Void = { _, _, _ in }
+    /// Told after each commit that has put events into the outbox.
+    var onEvents: () -> Void = {}
 
     init(_ db: Connection, seed: UInt64, clock: @escaping @Sendable () -> Int64) throws {
         self.db = db
@@ -183,6 +187,7 @@ final class MetaWriter: @unchecked Sendable {
         if failure == nil {
             for (segment, change) in transaction.accounts { onAccount(segment, change.size, change.stored) }
             for effect in transaction.effects { effect() }
+            if transaction.hasEvents { onEvents() }
         }
         for answer in answers { answer(failure) }
     }

@@ -32,6 +32,9 @@ package struct PutRequest: Sendable {
     package var lock: ObjectLock
     package var body: BodyChecks
     package var conditions: WriteConditions
+    /// A put or a form's post, for those who are told of it.
+    package var kind = ObjectEventKind.put
+    package var requester = Requester.node
 
     package init(
         bucket: BucketName, key: ObjectKey, metadata: Metadata = Metadata(), tags: [Field] = [], storageClass: StorageClass = .standard,
@@ -121,6 +124,7 @@ package struct DeleteRequest: Sendable {
     /// nil: the newest, which in a versioned bucket gets a delete marker on top.
     package var version: VersionID?
     package var conditions: WriteConditions
+    package var requester = Requester.node
 
     package init(key: ObjectKey, version: VersionID? = nil, conditions: WriteConditions = .none) {
         self.key = key
@@ -171,6 +175,7 @@ package struct CopyRequest: Sendable {
     /// nil: keep the source's checksum.
     package var checksum: ChecksumAlgorithm?
     package var conditions: WriteConditions
+    package var requester = Requester.node
 
     package init(
         source: CopySource, bucket: BucketName, key: ObjectKey, metadata: Metadata? = nil, tags: [Field]? = nil,
@@ -254,6 +259,7 @@ package struct CompleteRequest: Sendable {
     /// The whole object's value, where the client knows it.
     package var checksum: Checksum?
     package var conditions: WriteConditions
+    package var requester = Requester.node
 
     package init(
         upload: UploadName, parts: [CompletedPart], size: Int64? = nil, checksumType: ChecksumType? = nil, checksum: Checksum? = nil,

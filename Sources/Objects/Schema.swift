@@ -76,6 +76,18 @@ enum Schema {
                     CREATE TABLE access (body INTEGER PRIMARY KEY, time INTEGER NOT NULL, hits INTEGER NOT NULL);
                     """)
         }
+        migrator.registerMigration("outbox of events") { db in
+            // AUTOINCREMENT: numbers are not used again, so that who has read up to one has read all below it.
+            try db.execute(
+                sql: """
+                    CREATE TABLE outbox (
+                        id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, target TEXT NOT NULL, kind TEXT NOT NULL,
+                        time INTEGER NOT NULL, bucket TEXT NOT NULL, owner TEXT NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL, etag BLOB,
+                        parts INTEGER NOT NULL, version TEXT, sequencer INTEGER NOT NULL, account TEXT NOT NULL, address TEXT NOT NULL,
+                        request TEXT NOT NULL
+                    );
+                    """)
+        }
         return migrator
     }
 }

@@ -50,7 +50,9 @@ extension ObjectStore {
             }
             // Before the version that it may replace lets go of it.
             try Bodies.retain(source.body, db)
-            let result = try Versions.add(row, to: target, request.conditions, transaction) { source.body }
+            let result = try Versions.add(row, to: target, request.conditions, as: .copy, by: request.requester, transaction) {
+                source.body
+            }
             return CopyResult(result: result, sourceVersion: origin.bucket.versioning == .off ? nil : source.id)
         }
     }

@@ -15,7 +15,7 @@ extension ObjectStore {
                 row.etag = body.md5
                 row.checksum = body.checksum.packed
                 try row.set(request.metadata, request.tags, request.storageClass, request.lock)
-                return try Versions.add(row, to: entry, request.conditions, transaction) {
+                return try Versions.add(row, to: entry, request.conditions, as: request.kind, by: request.requester, transaction) {
                     try Bodies.insert(body.bytes, size: body.size, transaction)
                 }
             }

@@ -103,7 +103,7 @@ enum Uploads {
         row.parts = etag.parts
         row.checksum = checksum?.packed ?? []
         (row.head, row.tags, row.lock, row.storageClass) = (upload.head, upload.tags, upload.lock, upload.storageClass)
-        let result = try Versions.add(row, to: entry, request.conditions, transaction) {
+        let result = try Versions.add(row, to: entry, request.conditions, as: .complete, by: request.requester, transaction) {
             try join(upload.id.number, parts, size: size, transaction)
         }
         try db.run("DELETE FROM uploads WHERE id = ?", .int(upload.id.number))

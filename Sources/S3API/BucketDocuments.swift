@@ -31,6 +31,7 @@ extension S3Calls {
         }
         switch setting {
         case .tiering: return try await putTiering(name, root, request)
+        case .notification: return try await putNotifications(name, root, request)
         case .lifecycle:
             root = LifecycleDocument.named(root)
             let rules = try LifecycleDocument.rules(root).filter(\.isEnabled).map(\.rule)

@@ -108,29 +108,12 @@ enum BucketSetting: String, Sendable, CaseIterable {
                 throw .malformedXML
             }
         case .tiering: _ = try TieringDocument.rule(root)
-        case .notification: try Notifications.check(root)
+        case .notification: _ = try NotificationDocument.rules(root)
         }
     }
 
     private static func oneOf(_ text: String?, _ words: Set<String>) throws(S3Fault) {
         guard let text, words.contains(text) else { throw .malformedXML }
-    }
-}
-
-/// The notification configuration: kept; that events are delivered is not Hearth's yet.
-enum Notifications {
-    private static let kinds: Set<String> = [
-        "TopicConfiguration", "QueueConfiguration", "CloudFunctionConfiguration", "LambdaFunctionConfiguration", "EventBridgeConfiguration",
-    ]
-
-    static func check(_ root: XMLElement) throws(S3Fault) {
-        for item in root.children {
-            guard kinds.contains(item.name) else { throw .malformedXML }
-            if item.name == "EventBridgeConfiguration" { continue }
-            let events = item.all("Event").map(\.trimmed)
-            guard !events.isEmpty else { throw .malformedXML }
-            for event in events where !event.hasPrefix("s3:") { throw .invalidArgument("The event is not supported for notifications") }
-        }
     }
 }
 

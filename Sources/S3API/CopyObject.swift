@@ -58,6 +58,7 @@ extension S3Calls {
         copy.tags = replacesTags ? try tags(request) : nil
         copy.storageClass = try storageClass(request)
         copy.lock = try lock(access, request)
+        copy.requester = request.requester
         copy.conditions = Self.writeConditions(request)
         if let text = request.header("x-amz-checksum-algorithm") {
             guard let algorithm = ChecksumAlgorithm(name: text) else { throw .invalidRequest("Checksum algorithm provided is unsupported.") }

@@ -16,8 +16,9 @@ extension S3Calls {
             guard let size = Int64(text) else { throw .invalidArgument("Invalid x-amz-if-match-size") }
             conditions.ifMatchSize = size
         }
-        let delete = DeleteRequest(key: try request.key(), version: try request.versionID(), conditions: conditions)
-        let result: DeleteResult = try await wait {
+        var delete = DeleteRequest(key: try request.key(), version: try request.versionID(), conditions: conditions)
+        delete.requester = request.requester
+        let result: DeleteResult = try await wait { [delete] in
             store.delete(delete, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0)
         }
         var fields: [HeaderField] = []
@@ -56,7 +57,11 @@ extension S3Calls {
         if entries.isEmpty, let first = errors.first, first.fault.code == "AccessDenied", request.account?.id != access.bucket.owner {
             throw .accessDenied
         }
-        let requests = entries.map(\.request)
+        let requests = entries.map { entry in
+            var delete = entry.request
+            delete.requester = request.requester
+            return delete
+        }
         let results = try await wait {
             store.delete(requests, in: access.bucket.name, bypassGovernance: bypasses(request), done: $0)
         }

@@ -73,6 +73,7 @@ extension S3Calls {
             parts.append(CompletedPart(number: number, etag: etag, checksum: checksum))
         }
         var complete = CompleteRequest(upload: name, parts: parts, conditions: Self.writeConditions(request))
+        complete.requester = request.requester
         try Self.expectations(request, parts.count, into: &complete)
         // A completed upload is asked for in vain: it is the answer to the first request that names the encryption.
         let upload: Upload? = try? await wait { store.upload(name, done: $0) }

@@ -120,9 +120,11 @@ struct PostForm {
             guard let root = try? XMLReader.read(Array(document.utf8)) else { throw .malformedXML }
             tags = try Tags.parse(root, max: Tags.objectMax)
         }
-        return PutRequest(
+        var put = PutRequest(
             bucket: access.bucket.name, key: key, metadata: try calls.metadata(access, asked, encryption: encryption), tags: tags,
             storageClass: try calls.storageClass(asked), lock: try calls.lock(access, asked), body: checks)
+        (put.kind, put.requester) = (.post, request.requester)
+        return put
     }
 }
 

@@ -9,6 +9,7 @@ struct S3Calls: Sendable {
     let store: ObjectStore
     let region: String
     let accounts: S3Accounts
+    let targets: any NotificationTargets
     /// Of lifecycle.
     let dayMilliseconds: Int64
 

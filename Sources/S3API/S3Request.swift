@@ -106,6 +106,9 @@ struct S3Request: Sendable {
         return nil
     }
 
+    /// For those who are told of what it changes.
+    var requester: Requester { Requester(account: account?.id ?? "", address: peer, requestID: id) }
+
     func header(_ name: String) -> String? { headers[name] }
 
     /// Throws InvalidBucketName.

@@ -21,11 +21,11 @@ package final class S3Service: HTTPService {
     ///   - secret: of an access key; nil: there is none.
     ///   - seed: of the ids of requests.
     package init(
-        loop: Loop, store: ObjectStore, region: String, accounts: S3Accounts, dayMilliseconds: Int64, seed: UInt64,
-        secret: @escaping (String) -> String?
+        loop: Loop, store: ObjectStore, region: String, accounts: S3Accounts, targets: any NotificationTargets, dayMilliseconds: Int64,
+        seed: UInt64, secret: @escaping (String) -> String?
     ) {
         self.loop = loop
-        calls = S3Calls(store: store, region: region, accounts: accounts, dayMilliseconds: dayMilliseconds)
+        calls = S3Calls(store: store, region: region, accounts: accounts, targets: targets, dayMilliseconds: dayMilliseconds)
         verifier = Verifier(secret: secret)
         random = Random(seed: seed)
     }
@@ -149,6 +149,21 @@ package final class S3Service: HTTPService {
         }
         return SignedParts(
             method: request.text(head.methodRange), path: Array(request.path), query: Array(request.query), headers: headers)
+    }
+
+    // MARK: Notifications
+
+    /// Makes `wanted` the rules, in all buckets, whose ids begin with `mark`; a bucket that is not there yet is made for `owner`. `done`
+    /// hears on the loop why not; what was changed before stays.
+    package func replaceNotifications(
+        _ mark: String, with wanted: [(bucket: BucketName, rule: NotificationRule)], owner: String, _ done: @escaping (String?) -> Void
+    ) {
+        let box = LoopBound(done, on: loop)
+        loop.task { [calls] in
+            var fault: S3Fault?
+            do throws(S3Fault) { try await calls.replaceNotifications(mark, with: wanted, owner: owner) } catch { fault = error }
+            box.wrapped(fault.map { fault in ([fault.message] + fault.details.map { "\($0.value)" }).joined(separator: ": ") })
+        }
     }
 
     // MARK: Answers

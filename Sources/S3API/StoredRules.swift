@@ -7,6 +7,9 @@ package enum StoredRules {
             if let bytes = try? store.document(.lifecycle, of: bucket.name) {
                 store.setLifecycle(LifecycleDocument.enabled(bytes), of: bucket.name)
             }
+            if let bytes = try? store.document(.notification, of: bucket.name) {
+                store.setNotifications(NotificationDocument.stored(bytes), of: bucket.name)
+            }
             if let bytes = try? store.document(.tiering, of: bucket.name) {
                 store.setTiering(TieringDocument.enabled(bytes), of: bucket.name)
             }

@@ -32,10 +32,11 @@ extension S3Calls {
             }
         }
         let encryption = try Encryption.ofWrite(request, bucketDefault: stored(.encryption, access.bucket.name))
-        let put = PutRequest(
+        var put = PutRequest(
             bucket: access.bucket.name, key: key, metadata: try metadata(access, request, encryption: encryption),
             tags: try tags(request), storageClass: try storageClass(request), lock: try lock(access, request), body: checks,
             conditions: Self.writeConditions(request))
+        put.requester = request.requester
         return Intake(writer: store.put(put), trailer: trailer) { result in
             S3Answer(200, Self.fields(result, encryption: encryption, parts: 0))
         }

@@ -12,6 +12,7 @@ protocol Bench: Sendable {
 /// All benchmarks, in the order in which they run.
 let benches: [any Bench] = [
     HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench(), MemoBench(), CacheBench(), ObjectsBench(),
+    LambdaBench(),
 ]
 
 /// A measured number with what it is held to.
@@ -22,6 +23,7 @@ struct Figure {
         /// Of the peer's number in the same run.
         case atMostTimes(Double)
         case atLeastTimes(Double)
+        case atLeast(Double)
         /// Only shown, to explain the others.
         case none
     }
@@ -40,6 +42,7 @@ struct Figure {
     var isMet: Bool? {
         switch goal {
         case .atMost(let bound): hearth <= bound
+        case .atLeast(let bound): hearth >= bound
         case .atMostTimes(let factor): ratio.map { $0 <= factor }
         case .atLeastTimes(let factor): ratio.map { $0 >= factor }
         case .none: nil
@@ -49,6 +52,7 @@ struct Figure {
     var goalText: String {
         switch goal {
         case .atMost(let bound): "≤ \(number(bound)) \(unit)"
+        case .atLeast(let bound): "≥ \(number(bound)) \(unit)"
         case .atMostTimes(let factor): "≤ \(number(factor)) ×"
         case .atLeastTimes(let factor): "≥ \(number(factor)) ×"
         case .none: "–"

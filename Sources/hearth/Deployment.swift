@@ -44,6 +44,7 @@ struct Deployment {
             body: encode(["alias": alias, "version": version, "provisioned": wanted]))
         guard promoted.status == 200 else { throw Failure(explain(promoted, version)) }
         if isLowered { try setReserved(manifest.reserved) }
+        try setSources(manifest)
         let workers = object(promoted)["workers"] as? Int ?? 0
         return Result(version: version, isNew: isNew, workers: workers)
     }
@@ -197,6 +198,21 @@ struct Deployment {
             }
         }
         return caching
+    }
+
+    /// What makes events for it beside its callers. After the move of the alias: they are the new version's.
+    private func setSources(_ manifest: Manifest) throws {
+        var order = SourceOrder(qualifier: alias)
+        order.objects = manifest.objects.map {
+            SourceOrder.Object(bucket: $0.bucket, events: $0.events, prefix: $0.prefix, suffix: $0.suffix)
+        }
+        order.schedules = manifest.schedules.enumerated().map { index, timed in
+            SourceOrder.Timed(
+                name: timed.name ?? "\(index + 1)", expression: timed.expression, zone: timed.timezone, input: timed.input,
+                missed: timed.missed)
+        }
+        let body = Array(try JSONEncoder().encode(order))
+        try expect(client.call("PUT", "/_hearth/functions/\(pathPart(name))/sources", body: body), 200)
     }
 
     private func create(_ manifest: Manifest, _ zip: [UInt8], _ layers: [String]) throws -> APIClient.Response {

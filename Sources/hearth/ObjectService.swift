@@ -28,7 +28,9 @@ enum ObjectService {
     }
 
     /// The account of the credentials, and maybe a second one with the next number.
-    static func make(_ config: RuntimeConfig, _ store: ObjectStore, _ credentials: Credentials, loop: Loop, seed: UInt64) -> S3Service {
+    static func make(
+        _ config: RuntimeConfig, _ store: ObjectStore, _ credentials: Credentials, targets: FunctionTargets, loop: Loop, seed: UInt64
+    ) -> S3Service {
         var accounts = [S3Account(id: config.accountID, name: "hearth", accessKeyID: credentials.accessKeyID)]
         var secrets = [credentials.accessKeyID: credentials.secretAccessKey]
         if !config.altAccessKey.isEmpty {
@@ -38,7 +40,7 @@ enum ObjectService {
             secrets[config.altAccessKey] = config.altSecretKey
         }
         return S3Service(
-            loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts),
+            loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts), targets: targets,
             dayMilliseconds: Int64(config.daySeconds) * 1000, seed: seed
         ) { secrets[$0] }
     }

@@ -27,6 +27,8 @@ final class Server {
     private let cache: SharedCache
     private let objects: ObjectStore
     private let upkeep: S3Upkeep
+    private let objectEvents: ObjectEvents
+    private let scheduler: Scheduler
     private let eventStore: EventStore
     private let cacheFace: CacheFace
     private let invoker: Invoker
@@ -62,10 +64,10 @@ final class Server {
         let secret = credentials.secretAccessKey
         let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
         eventStore = try EventStore(directory: data.path)
-        let events = try EventDispatcher(
-            invoker: invoker, store: eventStore, arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
-        admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
         objects = try ObjectService.open(config, data)
+        let events = try EventDispatcher(
+            invoker: invoker, store: eventStore, buckets: ObjectDestinations(objects, loop), arnPrefix: arnPrefix,
+            retryDelaySeconds: config.retryDelay)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             buckets: StoredCode(store: objects),
@@ -73,7 +75,12 @@ final class Server {
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
         let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
-        let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
+        objectEvents = try ObjectEvents(objects, events, invoker, region: config.region)
+        let targets = FunctionTargets(catalog: catalog)
+        let s3 = ObjectService.make(config, objects, credentials, targets: targets, loop: loop, seed: Self.randomSeed())
+        scheduler = try Scheduler(invoker: invoker, dispatcher: events, region: config.region, account: config.accountID)
+        let sources = FunctionSources(s3, scheduler, arnPrefix: arnPrefix, owner: config.accountID)
+        admin = AdminService(invoker: invoker, catalog: catalog, events: events, sources: sources, secret: secret)
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
@@ -174,6 +181,8 @@ final class Server {
             start { failed in remote.post { box.wrapped.undeployed = failed } }
         }
         upkeep.start()
+        objectEvents.start()
+        scheduler.start()
         // The listeners alone keep the loop running.
         loop.run()
         eventStore.flush()
@@ -212,6 +221,7 @@ final class Server {
         }
         isStopping = true
         upkeep.stop()
+        scheduler.stop()
         tell("stopping: running invocations may end, a second signal kills")
         front.drain {}
         var isDrained = false
@@ -221,12 +231,13 @@ final class Server {
             if areCallsOver { loop.stop() }
         }
         cacheFace.close()
-        invoker.stop { [unowned self] in
+        let callsAreOver = { [unowned self] in
             areCallsOver = true
             // Uploads and downloads may end too, but not for ever: what is cut off has not been acknowledged.
             guard !isDrained, let patience = try? UV.Timer(loop: loop) else { return loop.stop() }
             self.patience = patience
             patience.start(after: Limits.drainTimeout) { [unowned self] in loop.stop() }
         }
+        objectEvents.stop { [unowned self] in invoker.stop(callsAreOver) }
     }
 }

@@ -35,6 +35,41 @@ import Testing
         #expect(swift.runtime == "swift" && swift.handler == "bootstrap" && !Manifest.isKnown(runtime: "swift6"))
     }
 
+    @Test func sourcesOfEventsAreReadAndHeldToTheirRules() throws {
+        let head = "runtime = \"python3\"\nhandler = \"app.handler\"\n"
+        let manifest = try Manifest(
+            head + """
+                [[on.object]]
+                bucket = "inbox"
+                [[on.object]]
+                bucket = "b2"
+                events = ["ObjectRemoved:Delete"]
+                prefix = "a/"
+                suffix = ".b"
+                [[on.schedule]]
+                expression = "rate(1 hour)"
+                [[on.schedule]]
+                name = "n"
+                expression = "cron(0 8 ? * MON-FRI *)"
+                timezone = "Europe/Berlin"
+                input = '{"a":1}'
+                missed = "skip"
+                """, name: "f")
+        #expect(manifest.objects.map { "\($0.bucket) \($0.events) \($0.prefix) \($0.suffix)" } == ["inbox [\"ObjectCreated:*\"]  ", "b2 [\"ObjectRemoved:Delete\"] a/ .b"])
+        #expect(manifest.schedules.map { "\($0.name ?? "-") \($0.timezone) \($0.input ?? "-") \($0.missed)" } == ["- UTC - once", "n Europe/Berlin {\"a\":1} skip"])
+        let cases: [(String, String)] = [
+            ("[[on.object]]\nprefix = \"a\"", "on.object.bucket is missing"), ("[on.object]\nbucket = \"a\"", "must be written [[on.object]]"),
+            ("[[on.object]]\nbucket = \"a\"\nevents = [\"s3:ObjectCreated:Put\"]", ":5: on.object.events has s3:ObjectCreated:Put: use ObjectCreated:*"),
+            ("[[on.object]]\nbucket = \"a\"\nevents = []", "is empty"), ("[[on.schedule]]\nname = \"a\"", "on.schedule.expression is missing"),
+            ("[[on.schedule]]\nexpression = \"cron(0 8 * * *)\"", ":4: on.schedule.expression = \"cron(0 8 * * *)\" has 5 fields"),
+            ("[[on.schedule]]\nexpression = \"rate(1 hour)\"\ntimezone = \"Mars\"", "has the time zone Mars"),
+            ("[[on.schedule]]\nexpression = \"rate(1 hour)\"\ninput = \"{\"", "is no JSON"), ("[[on.schedule]]\nexpression = \"rate(1 hour)\"\nname = \"a b\"", "must be letters"),
+            ("[[on.schedule]]\nexpression = \"rate(1 hour)\"\nmissed = \"all\"", "use once or skip"),
+            ("[[on.schedule]]\nexpression = \"rate(1 hour)\"\nname = \"2\"\n[[on.schedule]]\nexpression = \"rate(2 hours)\"", "must differ"),
+        ]
+        for (text, says) in cases { #expect(refusal(head + text).contains(says), "\(text): \(refusal(head + text))") }
+    }
+
     /// Every refusal says file, line, what is wrong and what would be right.
     @Test func whatIsWrongInAManifestIsToldWithFileAndLine() {
         let head = "runtime = \"python3\"\nhandler = \"app.handler\"\n"

@@ -106,6 +106,32 @@ import Testing
         #expect(try wait { store.counts(done: $0) } == (0, 0) && wait { store.payload(of: 1, done: $0) } == nil)
     }
 
+    @Test func aTickAndItsSchedulesNextTimeAreOneChange() throws {
+        func row(_ name: String, _ function: String = "f", start: Int64 = 1, next: Int64? = 10, last: Int64? = nil) -> ScheduleRow {
+            ScheduleRow(
+                function: function, name: name, qualifier: "live", expression: "rate(1 day)", zone: "UTC", input: "{}", missed: "once", start: start,
+                next: next, last: last)
+        }
+        do {
+            let store = try EventStore(directory: directory)
+            _ = try wait { store.apply(.schedule([row("1"), row("2")], of: "f"), done: $0) }
+            _ = try wait { store.apply(.schedule([row("1", "g")], of: "g"), done: $0) }
+            let told = try wait { store.apply(.tick(row("1", next: 20, last: 10), event(4)), done: $0) }
+            #expect(told.added.count == 1 && told.waiting == 1)
+            // One that was missed and is not made up for; one that is over.
+            #expect(try wait { store.apply(.tick(row("2", next: nil), nil), done: $0) }.added.isEmpty)
+            // Set anew, or gone, since it was due: nothing happens.
+            for stale in [row("1", start: 2, next: 30), row("3"), row("2", "g")] {
+                #expect(try wait { store.apply(.tick(stale, event(5)), done: $0) }.added.isEmpty)
+            }
+            _ = try wait { store.apply(.schedule([], of: "g"), done: $0) }
+        }
+        let store = try EventStore(directory: directory)
+        #expect(try wait { store.schedules(done: $0) } == [row("1", next: 20, last: 10), row("2", next: nil)])
+        #expect(try waiting(store) == ["f:live {\"n\":4} 0 4"])
+        #expect(row("1").isSame(as: row("1", start: 5, next: nil, last: 3)) && !row("1").isSame(as: row("2")))
+    }
+
     @Test func aFileThatIsNotOneIsToldInOneSentence() throws {
         try Data(repeating: 7, count: 9000).write(to: URL(fileURLWithPath: directory + "/events.sqlite"))
         #expect(throws: EventQueueError.self) { _ = try EventStore(directory: directory) }

@@ -1,4 +1,5 @@
 import Foundation
+import SigV4
 
 /// The real `hearth serve`, with temporary data and ports that the kernel chooses.
 final class HearthServer: Contestant {
@@ -10,6 +11,8 @@ final class HearthServer: Contestant {
     let ports: (front: UInt16, api: UInt16)
     /// For Redis clients.
     let cachePort: UInt16?
+    private let directory: String
+    private let binary: String
 
     /// Starts it with the functions in the directory `functions`, and waits until all of them are provisioned.
     ///
@@ -20,7 +23,8 @@ final class HearthServer: Contestant {
         _ setting: BenchSetting, functions: String, _ listener: Listener = .front, path: String = "/", body: String = "",
         configuration: String = "", patience: Int = 60
     ) throws {
-        let directory = try setting.makeDirectory("hearth")
+        directory = try setting.makeDirectory("hearth")
+        binary = setting.hearth
         try configuration.write(toFile: "\(directory)/runtime.toml", atomically: false, encoding: .utf8)
         let child = try Child(
             "hearth",
@@ -41,6 +45,17 @@ final class HearthServer: Contestant {
             child.stop()
             throw error
         }
+    }
+
+    /// What clients sign with.
+    func credentials() throws -> Credentials {
+        let out = "\(directory)/env"
+        let status = try Child.run([binary, "env", "--json", "--data", "\(directory)/data"], log: out)
+        let values = try? JSONDecoder().decode([String: String].self, from: Data(contentsOf: URL(fileURLWithPath: out)))
+        guard status == 0, let key = values?["AWS_ACCESS_KEY_ID"], let secret = values?["AWS_SECRET_ACCESS_KEY"] else {
+            throw Failure("hearth env does not tell its credentials: see \(out)")
+        }
+        return Credentials(accessKeyID: key, secretAccessKey: secret)
     }
 
     private static func waitUntilReady(_ child: Child, _ patience: Int) throws -> [Substring] {

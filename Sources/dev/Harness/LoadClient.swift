@@ -11,8 +11,16 @@ struct Load {
     var body: String
     /// Lines of the request head beside Host.
     var fields = ""
+    /// Posted, if it is not empty.
+    var payload = ""
+    /// That every answer must have.
+    var status = 200
 
-    var request: [UInt8] { Array("GET \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n\(fields)\r\n".utf8) }
+    var request: [UInt8] {
+        let method = payload.isEmpty ? "GET" : "POST"
+        let length = payload.isEmpty ? "" : "Content-Length: \(payload.utf8.count)\r\n"
+        return Array("\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\n\(fields)\(length)\r\n\(payload)".utf8)
+    }
 }
 
 struct LoadResult {
@@ -42,6 +50,7 @@ final class LoadClient {
     private let load: Load
     private let request: [UInt8]
     private let expectedBody: [UInt8]
+    private let good: [UInt8]
     private var connections: [Connection]
     private let epoll = cepoll_make()
     private var room = [UInt8](repeating: 0, count: 64 * 1024)
@@ -53,6 +62,7 @@ final class LoadClient {
         self.load = load
         request = load.request
         expectedBody = Array(load.body.utf8)
+        good = Array("HTTP/1.1 \(load.status) ".utf8)
         connections = Array(repeating: Connection(), count: load.connections)
     }
 
@@ -146,7 +156,7 @@ final class LoadClient {
             var bodyBytes: Int?
             var line = 0
             while let feed = Self.lineFeed(bytes, from: line) {
-                if line == 0, !bytes.starts(with: Self.good) {
+                if line == 0, !bytes.starts(with: good) {
                     throw Failure("\(load.path) was answered \(String(decoding: bytes[..<max(0, feed - 1)], as: UTF8.self))")
                 }
                 if feed - line <= 1 {
@@ -167,8 +177,6 @@ final class LoadClient {
             return nil
         }
     }
-
-    private static let good = Array("HTTP/1.1 200 ".utf8)
 
     private static func lineFeed(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
         guard let base = bytes.baseAddress, let found = memchr(base + start, 10, bytes.count - start) else { return nil }

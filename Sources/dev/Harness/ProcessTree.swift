@@ -9,8 +9,10 @@ struct ProcessTree {
     /// From `schedstat`, whose first number is just that: `stat` counts in ticks of 10 ms.
     private let threads: [pid_t: UInt64]
 
-    init(root: pid_t) {
-        let found = [root] + Self.descendants(of: root).map(\.pid)
+    init(root: pid_t) { self.init(of: [root] + Self.descendants(of: root).map(\.pid)) }
+
+    /// These processes, without what is below them.
+    init(of found: [pid_t]) {
         members = found
         var threads: [pid_t: UInt64] = [:]
         for pid in found {

@@ -67,7 +67,11 @@ struct Remove: ParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() throws {
-        try expect(connection.client().call("DELETE", "/2015-03-31/functions/\(pathPart(name))"), 204)
+        let client = try connection.client()
+        // Its buckets and schedules tell it nothing any more; that there is no such function is said by the next call.
+        let none = try JSONEncoder().encode(SourceOrder(qualifier: "live"))
+        _ = try client.call("PUT", "/_hearth/functions/\(pathPart(name))/sources", body: Array(none))
+        try expect(client.call("DELETE", "/2015-03-31/functions/\(pathPart(name))"), 204)
         if connection.json { sayJSON(["removed": name]) } else { say("removed \(name)") }
     }
 }

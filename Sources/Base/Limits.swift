@@ -70,6 +70,12 @@ package enum Limits {
     /// The fields before the file of an upload by form.
     package static let s3FormFieldsBytesMax = 64 * 1024
 
+    // edge
+    /// Bodies of uploads that an edge holds on their way to its origin, unless configured.
+    package static let edgeUploadMemoryBytes = 128 << 20
+    /// Its connections to the origin, unless configured.
+    package static let edgeConnectionsMax = 64
+
     // workers
     package static let initTimeout = Span.seconds(10)
     /// RLIMIT_NOFILE of a worker (Lambda's own figure).

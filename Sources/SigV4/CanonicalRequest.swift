@@ -47,7 +47,7 @@ package struct SignedParts {
     }
 
     /// The query's names and values, decoded; of a name that is repeated, the first.
-    var queryPairs: [String: String] {
+    package var queryPairs: [String: String] {
         var pairs: [String: String] = [:]
         query.withUnsafeBytes { bytes in
             for item in QueryItems(bytes) {

@@ -10,22 +10,26 @@ final class HearthServer: Contestant {
     let ports: (front: UInt16, api: UInt16)
     /// For Redis clients.
     let cachePort: UInt16?
+    /// Its data directory.
+    let data: String
 
     /// Starts it with the functions in the directory `functions`, and waits until all of them are provisioned.
     ///
     /// - Parameters:
     ///   - configuration: its runtime.toml; an empty one means the defaults, whatever that of the current directory says.
     ///   - patience: seconds that the deployment of all functions may take.
+    ///   - data: a data directory that is there already; nil: a new one.
     init(
         _ setting: BenchSetting, functions: String, _ listener: Listener = .front, path: String = "/", body: String = "",
-        configuration: String = "", patience: Int = 60
+        configuration: String = "", patience: Int = 60, data: String? = nil
     ) throws {
         let directory = try setting.makeDirectory("hearth")
+        self.data = data ?? "\(directory)/data"
         try configuration.write(toFile: "\(directory)/runtime.toml", atomically: false, encoding: .utf8)
         let child = try Child(
             "hearth",
             [
-                setting.hearth, "serve", "--config", "\(directory)/runtime.toml", "--data", "\(directory)/data",
+                setting.hearth, "serve", "--config", "\(directory)/runtime.toml", "--data", self.data,
                 "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0", "--functions", functions,
             ], log: "\(directory)/log")
         self.child = child

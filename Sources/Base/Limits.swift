@@ -44,6 +44,8 @@ package enum Limits {
     package static let objectBufferBytes = 32 << 20
     /// Of one writer.
     package static let objectWriterBufferBytes = 4 << 20
+    /// Memory of rows that were read, kept for the next ones.
+    package static let objectReadIdleBytes = 4 << 20
     /// Rows of bodies in one commit.
     package static let objectBatchBytes = 8 << 20
     /// Requests in one commit of metadata.

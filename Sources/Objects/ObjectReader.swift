@@ -23,20 +23,23 @@ package final class ObjectReader: Sendable {
     package let whole: [UInt8]?
     private let extents: [Extent]
     private let queue: DispatchQueue
+    private let pool: ChunkPool
     private let position: Mutex<(at: Int64, extent: Int)>
 
-    init(head: Head, whole: [UInt8]?, extents: [Extent], queue: DispatchQueue) {
+    init(head: Head, whole: [UInt8]?, extents: [Extent], queue: DispatchQueue, pool: ChunkPool) {
         self.head = head
         self.whole = whole
         self.extents = extents
         self.queue = queue
+        self.pool = pool
         position = Mutex((head.range.lowerBound, 0))
     }
 
-    /// The next bytes, 256 KiB at most; empty at the end. One call at a time. `damaged` or `storage`: the answer must break off.
-    package func next(done: @escaping ObjectStore.Done<[UInt8]>) {
+    /// The next bytes, 256 KiB at most, in memory that is used again when it is let go; nil at the end. One call at a time. `damaged` or
+    /// `storage`: the answer must break off.
+    package func next(done: @escaping ObjectStore.Done<Chunk?>) {
         queue.async { [self] in
-            do { done(.success(try read { Array($0) } ?? [])) } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
+            do { done(.success(try read { Chunk($0, of: pool) })) } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
         }
     }
 

@@ -18,7 +18,6 @@ package final class HTTPOrigin {
     static let answerSeconds: UInt64 = 60
     /// Shorter than servers keep connections, so that few die in our hands.
     static let idleSeconds: UInt64 = 50
-    private static let attemptsWhenAged = 4
 
     private final class Opening {
         var connecting: Connecting?
@@ -128,9 +127,16 @@ package final class HTTPOrigin {
         guard !exchange.isOver else { return }
         var isReplayable = isUnanswered
         if case .streamed = exchange.body { isReplayable = false }
-        // A kept connection that the origin closed meanwhile has most likely brought it nothing (RFC 9110 §9.2.2).
-        let most = wasAged ? max(exchange.attemptsMax, Self.attemptsWhenAged) : exchange.attemptsMax
-        if isReplayable, exchange.attempts < most { return send(exchange) }
+        if isReplayable, wasAged {
+            // A kept connection that the origin closed meanwhile has most likely brought it nothing (RFC 9110 §9.2.2). What broke it may
+            // have broken the others that wait: a new one is opened, and that counts.
+            exchange.attempts -= 1
+            let suspects = idle
+            idle = []
+            for connection in suspects { connection.close() }
+            return send(exchange)
+        }
+        if isReplayable, exchange.attempts < exchange.attemptsMax { return send(exchange) }
         end(exchange, failure)
     }
 

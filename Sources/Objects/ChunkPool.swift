@@ -22,8 +22,25 @@ package final class Chunk: @unchecked Sendable {
 
     deinit { pool.giveBack(base) }
 
+    /// Bytes at the front that are not given out.
+    private var skipped = 0
+
     var isFull: Bool { count == Limits.objectChunkBytes }
-    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base + skipped, count: count - skipped) }
+
+    /// Gives out no more than `range` of what it holds; how many bytes that are.
+    func narrow(to range: Range<Int>) -> Int {
+        count = min(count, range.upperBound)
+        skipped = min(count, range.lowerBound)
+        return count - skipped
+    }
+
+    /// Lets `body` write `count` bytes; false: it has not, and there are none.
+    func fill(_ count: Int, _ body: (UnsafeMutableRawPointer) -> Bool) -> Bool {
+        guard count <= Limits.objectChunkBytes, body(base) else { return false }
+        self.count = count
+        return true
+    }
 
     /// Takes as many of the bytes as fit; returns how many.
     func append(_ bytes: UnsafeRawBufferPointer) -> Int {

@@ -39,18 +39,38 @@ package final class ObjectReader: Sendable {
     /// `storage`: the answer must break off.
     package func next(done: @escaping ObjectStore.Done<Chunk?>) {
         queue.async { [self] in
-            do { done(.success(try read { Chunk($0, of: pool) })) } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
+            do {
+                done(
+                    .success(
+                        try step { extent, row, range in
+                            let chunk = try extent.pin.segment.read(base: extent.base, chunk: row, into: pool)
+                            return (chunk, chunk.narrow(to: range))
+                        }))
+            } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
         }
     }
 
     /// On the caller's thread, which may wait. nil at the end.
     func read<T>(_ body: (UnsafeRawBufferPointer) -> T) throws -> T? {
+        if let whole {
+            let isOver = position.withLock { position in
+                defer { position.at = head.range.upperBound }
+                return position.at >= head.range.upperBound
+            }
+            return isOver ? nil : whole.withUnsafeBytes(body)
+        }
+        return try step { extent, row, range in
+            try extent.pin.segment.read(base: extent.base, chunk: row) { bytes in
+                let found = UnsafeRawBufferPointer(rebasing: bytes[min(range.lowerBound, bytes.count)..<min(range.upperBound, bytes.count)])
+                return (body(found), found.count)
+            }
+        }
+    }
+
+    /// Has the next row read, and goes on by as many bytes as that gave; nil at the end.
+    private func step<T>(_ read: (_ extent: Extent, _ row: Int64, _ range: Range<Int>) throws -> (T, Int)) throws -> T? {
         var (at, index) = position.withLock { $0 }
         guard at < head.range.upperBound else { return nil }
-        if let whole {
-            position.withLock { $0 = (head.range.upperBound, 0) }
-            return whole.withUnsafeBytes(body)
-        }
         while index < extents.count, extents[index].start + extents[index].size <= at { index += 1 }
         guard index < extents.count, extents[index].start <= at else {
             throw ObjectsError.damaged("meta.sqlite is damaged: a body has no bytes at \(at)")
@@ -60,10 +80,7 @@ package final class ObjectReader: Sendable {
         let inBlob = extent.blobStart + at - extent.start
         let end = min(head.range.upperBound, extent.start + extent.size)
         let offset = Int(inBlob % chunkBytes)
-        let (value, count): (T, Int) = try extent.pin.segment.read(base: extent.base, chunk: inBlob / chunkBytes) { bytes in
-            let count = max(0, min(bytes.count - offset, Int(end - at)))
-            return (body(UnsafeRawBufferPointer(rebasing: bytes[min(offset, bytes.count)..<min(offset, bytes.count) + count])), count)
-        }
+        let (value, count) = try read(extent, inBlob / chunkBytes, offset..<offset + Int(end - at))
         guard count > 0 else { throw ObjectsError.damaged("\(extent.pin.segment.path) is damaged: a chunk is too short") }
         at += Int64(count)
         position.withLock { $0 = (at, index) }

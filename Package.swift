@@ -42,6 +42,9 @@ let modules: [Module] = [
         ]),
     Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),
     Module(
+        "Accelerate", "an edge before a distant S3: uploads in parallel parts, reads through the cache",
+        ["Base", "UV", "Crypto", "HTTP", "SigV4", "Cache", "Net"]),
+    Module(
         "Admin", "metrics, health, logs, Hearth's own calls",
         ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
     Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),

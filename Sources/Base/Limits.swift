@@ -48,6 +48,8 @@ package enum Limits {
     package static let objectBufferBytes = 32 << 20
     /// Of one writer.
     package static let objectWriterBufferBytes = 4 << 20
+    /// Memory of rows that were read, kept for the next ones.
+    package static let objectReadIdleBytes = 4 << 20
     /// Rows of bodies in one commit.
     package static let objectBatchBytes = 8 << 20
     /// Requests in one commit of metadata.
@@ -73,6 +75,12 @@ package enum Limits {
     package static let s3DiscardBytesMax = 64 * 1024
     /// The fields before the file of an upload by form.
     package static let s3FormFieldsBytesMax = 64 * 1024
+
+    // edge
+    /// Bodies of uploads that an edge holds on their way to its origin, unless configured.
+    package static let edgeUploadMemoryBytes = 128 << 20
+    /// Its connections to the origin, unless configured.
+    package static let edgeConnectionsMax = 64
 
     // workers
     package static let initTimeout = Span.seconds(10)

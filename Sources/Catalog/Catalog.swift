@@ -31,8 +31,10 @@ package final class Catalog: Sendable {
             configuration.journalMode = .wal
             configuration.busyMode = .timeout(5)
             // A small page cache: what is asked often is in the snapshot, and packages only pass through.
-            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -256") }
+            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA cache_size = -256") }
             database = try DatabaseQueue(path: directory + "/catalog.sqlite", configuration: configuration)
+            // Not in `prepareDatabase`: GRDB sets NORMAL behind it when it turns to WAL, and then no commit is synced.
+            try database.inDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
             try Schema.migrator.migrate(database)
             if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {
                 throw CatalogError.storage("\(directory)/catalog.sqlite was written by a newer Hearth: use that one")
@@ -44,6 +46,9 @@ package final class Catalog: Sendable {
             throw .storage("cannot open \(directory)/catalog.sqlite: \(error)")
         }
     }
+
+    /// A commit is on disk when it has returned.
+    package var isSynced: Bool { (try? database.inDatabase { db in try Int.fetchOne(db, sql: "PRAGMA synchronous") }) == 2 }
 
     package var snapshot: CatalogSnapshot { current.withLock { $0 } }
 

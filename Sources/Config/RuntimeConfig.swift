@@ -68,6 +68,11 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var cacheDisk = Limits.cacheDiskBytes
     /// A result is acknowledged when it is on disk.
     package var cacheWriteThrough = false
+    /// `hearth edge`: `http://HOST:PORT` of its origin; empty: the command line must say.
+    package var edgeOrigin = ""
+    package var edgeListen = ListenAddress(host: "127.0.0.1", port: 9100)
+    package var edgeUploadMemory = Limits.edgeUploadMemoryBytes
+    package var edgeConnections = Limits.edgeConnectionsMax
     package var isolation = Isolation.on
     /// Directories that sandboxes show beside the system's.
     package var sandboxShows: [String] = []
@@ -135,6 +140,14 @@ package struct RuntimeConfig: Equatable, Sendable {
         ConfigKey(
             "cache.views", .number(1...14, default: 1),
             "The first of two databases of `listen.cache` that show, to be read only, memoized results and edge responses."),
+        ConfigKey("edge.origin", .text(default: ""), "`hearth edge`: the S3 that it stands before, as in http://10.0.0.5:9000."),
+        ConfigKey("edge.listen", .text(default: "127.0.0.1:9100"), "`hearth edge`: where it takes S3 requests."),
+        ConfigKey(
+            "edge.upload_memory", .number(16 << 20...1 << 40, default: Limits.edgeUploadMemoryBytes), unit: "bytes",
+            "`hearth edge`: what bodies of uploads may take on their way to the origin; with less, clients wait."),
+        ConfigKey(
+            "edge.connections", .number(1...4096, default: Limits.edgeConnectionsMax), unit: "connections",
+            "`hearth edge`: connections to the origin, at the most."),
         ConfigKey(
             "sandbox.isolation", .text(default: "on"),
             "on: as far as this machine can; required: refuse to start without; off."),
@@ -201,6 +214,10 @@ package struct RuntimeConfig: Equatable, Sendable {
         guard cacheDisk == 0 || cacheDisk >= Limits.cacheDiskBytesMin else {
             throw file.fail("cache.disk", "cache.disk = \(cacheDisk) must be 0 (off) or at least \(Limits.cacheDiskBytesMin)")
         }
+        edgeOrigin = file.text("edge.origin") ?? ""
+        edgeListen = try Self.address(file, "edge.listen") ?? edgeListen
+        edgeUploadMemory = file.number("edge.upload_memory") ?? edgeUploadMemory
+        edgeConnections = file.number("edge.connections") ?? edgeConnections
         cacheWriteThrough = try file.choice("cache.write", ["behind", "through"]) == "through"
         cacheKeepsData = try file.choice("cache.data", ["volatile", "kept"]) == "kept"
         isolation = Isolation(rawValue: try file.choice("sandbox.isolation", ["on", "required", "off"])) ?? .on

@@ -60,9 +60,11 @@ package final class EventStore: Sendable {
             var configuration = Configuration()
             configuration.journalMode = .wal
             configuration.prepareDatabase { db in
-                try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA cache_size = -1024")
+                try db.execute(sql: "PRAGMA secure_delete = OFF; PRAGMA cache_size = -1024")
             }
             database = try DatabaseQueue(path: path, configuration: configuration)
+            // Not in `prepareDatabase`: GRDB sets NORMAL behind it when it turns to WAL, and then no commit is synced.
+            try database.inDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
             try EventSchema.migrator.migrate(database)
             if try database.read({ try EventSchema.migrator.hasBeenSuperseded($0) }) {
                 throw EventQueueError.storage("\(path) was written by a newer Hearth: use that one")
@@ -71,6 +73,9 @@ package final class EventStore: Sendable {
             throw .storage("cannot open \(path): \(error)")
         }
     }
+
+    /// A commit is on disk when it has returned.
+    package var isSynced: Bool { (try? database.inDatabase { db in try Int.fetchOne(db, sql: "PRAGMA synchronous") }) == 2 }
 
     package func apply(_ change: Change, done: @escaping Done) {
         let isFirst = waiting.withLock { waiting in

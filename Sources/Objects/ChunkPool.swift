@@ -3,8 +3,8 @@ internal import Synchronization
 
 /// Memory for one row of a body, outside Swift's arrays; goes back to its pool with its last reference.
 ///
-/// Thread rule: handed on from its writer to the digests to the file; never changed by two at a time.
-final class Chunk: @unchecked Sendable {
+/// Thread rule: handed on from its writer to the digests to the file, or from a reader to its connection; never changed by two at a time.
+package final class Chunk: @unchecked Sendable {
     private let pool: ChunkPool
     private let base: UnsafeMutableRawPointer
     private(set) var count = 0
@@ -14,10 +14,33 @@ final class Chunk: @unchecked Sendable {
         base = pool.take()
     }
 
+    /// A copy of a row's bytes.
+    convenience init(_ bytes: UnsafeRawBufferPointer, of pool: ChunkPool) {
+        self.init(pool)
+        _ = append(bytes)
+    }
+
     deinit { pool.giveBack(base) }
 
+    /// Bytes at the front that are not given out.
+    private var skipped = 0
+
     var isFull: Bool { count == Limits.objectChunkBytes }
-    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base + skipped, count: count - skipped) }
+
+    /// Gives out no more than `range` of what it holds; how many bytes that are.
+    func narrow(to range: Range<Int>) -> Int {
+        count = min(count, range.upperBound)
+        skipped = min(count, range.lowerBound)
+        return count - skipped
+    }
+
+    /// Lets `body` write `count` bytes; false: it has not, and there are none.
+    func fill(_ count: Int, _ body: (UnsafeMutableRawPointer) -> Bool) -> Bool {
+        guard count <= Limits.objectChunkBytes, body(base) else { return false }
+        self.count = count
+        return true
+    }
 
     /// Takes as many of the bytes as fit; returns how many.
     func append(_ bytes: UnsafeRawBufferPointer) -> Int {
@@ -36,6 +59,10 @@ final class ChunkPool: Sendable {
     private struct Memory: @unchecked Sendable { let base: UnsafeMutableRawPointer }
     private let idle = Mutex<[Memory]>([])
     private let buffered = Atomic<Int>(0)
+    private let idleBytesMax: Int
+
+    /// - Parameter idleBytesMax: what nobody uses and is kept for later.
+    init(idleBytesMax: Int = Limits.objectBufferBytes) { self.idleBytesMax = idleBytesMax }
 
     deinit { trim() }
 
@@ -52,7 +79,7 @@ final class ChunkPool: Sendable {
         buffered.subtract(Limits.objectChunkBytes, ordering: .relaxed)
         let memory = Memory(base: base)
         let isKept = idle.withLock { idle in
-            guard idle.count * Limits.objectChunkBytes < Limits.objectBufferBytes else { return false }
+            guard idle.count * Limits.objectChunkBytes < idleBytesMax else { return false }
             idle.append(memory)
             return true
         }

@@ -116,6 +116,8 @@ final class Connection: @unchecked Sendable {
 
     var lastRowID: Int64 { sqlite3_last_insert_rowid(handle) }
     var changes: Int { Int(sqlite3_changes(handle)) }
+    /// A commit is on disk when it has returned.
+    var isSynced: Bool { (try? first("PRAGMA synchronous") { $0.int(0) == 2 }) == true }
     var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
 
     /// Runs statements without values or results.
@@ -234,7 +236,7 @@ extension Connection {
                 try db.execute(
                     sql: readonly
                         ? "PRAGMA query_only = 1; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 0"
-                        : "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0"
+                        : "PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0"
                 )
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
@@ -247,6 +249,8 @@ extension Connection {
             let connection = try Connection(path: path, database)
             if !readonly {
                 connection.watchLog()
+                // Not in `prepareDatabase`: GRDB sets NORMAL behind it when it turns to WAL, and then no commit is synced.
+                try connection.execute("PRAGMA synchronous = FULL")
                 if pagesMax > 0 { try connection.execute("PRAGMA max_page_count = \(pagesMax)") }
             }
             return connection

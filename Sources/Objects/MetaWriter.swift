@@ -192,6 +192,8 @@ final class MetaWriter: @unchecked Sendable {
         for answer in answers { answer(failure) }
     }
 
+    var isSynced: Bool { queue.sync { db.isSynced } }
+
     /// Moves the whole log into the file and closes it; later orders fail.
     func close() {
         queue.sync {

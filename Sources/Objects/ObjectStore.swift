@@ -53,6 +53,8 @@ package final class ObjectStore: Sendable {
     let table = BucketTable()
     let segments: Segments
     let pool = ChunkPool()
+    /// Of readers: what they hold must not hold up writers.
+    let readPool = ChunkPool(idleBytesMax: Limits.objectReadIdleBytes)
     /// Two, so that one commit's wait for the disk is another's time to fill.
     let hot: [SegmentWriter]
     let cold: SegmentWriter
@@ -134,6 +136,9 @@ package final class ObjectStore: Sendable {
 
     /// Each in turn.
     func pick<T>(_ all: [T]) -> T { all[(turn.add(1, ordering: .relaxed).newValue & .max) % all.count] }
+
+    /// Commits of metadata, and of bodies in files that are open now, are on disk when they have returned. Waits.
+    package var isSynced: Bool { meta.isSynced }
 
     /// Ends background work, waits for what is under way and closes the files. What comes after it fails with `aborted`. A store that
     /// goes without it leaves what `kill -9` would.

@@ -28,6 +28,8 @@ final class Segment: @unchecked Sendable {
     /// Guarded by `lock`.
     private var reader: Connection?
     private let lock = Mutex<Void>(())
+    /// nil: not asked for yet; else what reads rows without SQLite, if the file allows it.
+    private let pages = Mutex<SegmentPages??>(nil)
     private let state: Mutex<State>
     private let bases = Atomic<Int64>(1)
 
@@ -145,6 +147,24 @@ final class Segment: @unchecked Sendable {
         return found
     }
 
+    /// The same in a chunk of its own, without SQLite where that can be.
+    func read(base: Int64, chunk: Int64, into pool: ChunkPool) throws -> Chunk {
+        let found = try gate.shared {
+            try directPages()?.read(Self.rowID(base: base, chunk: chunk), version: state.withLock { $0.stored }, pool)
+        }
+        if let found, checksumOfRow(found.chunk.bytes) == found.crc { return found.chunk }
+        return try read(base: base, chunk: chunk) { Chunk($0, of: pool) }
+    }
+
+    private func directPages() throws -> SegmentPages? {
+        if let known = pages.withLock({ $0 }) { return known }
+        // SQLite's connection is there first, and outlives the descriptor's use.
+        let root = try unguardedReader { try $0.first("SELECT rootpage FROM sqlite_schema WHERE name = 'chunks'") { $0.int(0) } }
+        let made = SegmentPages(path: path, root: Int(root ?? 0))
+        pages.withLock { $0 = .some(made) }
+        return made
+    }
+
     /// Sizes of the rows of one blob as stored; for moving it as it is. nil beyond the last.
     func readStored<T>(base: Int64, chunk: Int64, _ body: (Row) throws -> T) throws -> T? {
         let id = Self.rowID(base: base, chunk: chunk)
@@ -170,17 +190,18 @@ final class Segment: @unchecked Sendable {
         return found == "ok" ? nil : found
     }
 
-    private func withReader<T>(_ body: (Connection) throws -> T) throws -> T {
-        try gate.shared {
-            try lock.withLock { _ in
-                if reader == nil {
-                    let isSealed = state.withLock { $0.isSealed }
-                    reader = try Connection(path: path, readonly: true, options: isSealed ? "?immutable=1" : "")
-                    try reader?.execute("PRAGMA cache_size = -1024")
-                }
-                guard let reader else { throw ObjectsError.aborted }
-                return try body(reader)
+    private func withReader<T>(_ body: (Connection) throws -> T) throws -> T { try gate.shared { try unguardedReader(body) } }
+
+    /// The caller holds the gate.
+    private func unguardedReader<T>(_ body: (Connection) throws -> T) throws -> T {
+        try lock.withLock { _ in
+            if reader == nil {
+                let isSealed = state.withLock { $0.isSealed }
+                reader = try Connection(path: path, readonly: true, options: isSealed ? "?immutable=1" : "")
+                try reader?.execute("PRAGMA cache_size = -1024")
             }
+            guard let reader else { throw ObjectsError.aborted }
+            return try body(reader)
         }
     }
 
@@ -240,6 +261,7 @@ final class Segment: @unchecked Sendable {
             writer?.close()
             writer = nil
             closeReader()
+            pages.withLock { $0 = nil }
             state.withLock { $0.isSealed = true }
         }
         unlink(path + "-journal")
@@ -258,6 +280,7 @@ final class Segment: @unchecked Sendable {
             writer?.close()
             writer = nil
             closeReader()
+            pages.withLock { $0 = nil }
         }
     }
 

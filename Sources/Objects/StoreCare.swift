@@ -65,6 +65,7 @@ extension ObjectStore {
         try compactNow(liveFraction: 0.5)
         segments.closeIdleReaders(keeping: Self.openReadersMax)
         pool.trim()
+        readPool.trim()
     }
 
     /// Uploads that a rule, or the age of `abortUploadsDays`, ends.

@@ -57,7 +57,7 @@ extension ObjectStore {
     /// Of a head whose transaction is still open in `db`, so that no file it needs can have gone.
     func reader(_ head: Head, _ db: Connection) throws -> ObjectReader {
         guard let body = head.version.body, !head.range.isEmpty else {
-            return ObjectReader(head: head, whole: [], extents: [], queue: pick(bodyLanes))
+            return ObjectReader(head: head, whole: [], extents: [], queue: pick(bodyLanes), pool: readPool)
         }
         if let data = try Bodies.inlineData(body, db) {
             guard Int64(data.count) >= head.range.upperBound else {
@@ -65,9 +65,9 @@ extension ObjectStore {
             }
             let whole =
                 head.range == 0..<Int64(data.count) ? data : Array(data[Int(head.range.lowerBound)..<Int(head.range.upperBound)])
-            return ObjectReader(head: head, whole: whole, extents: [], queue: pick(bodyLanes))
+            return ObjectReader(head: head, whole: whole, extents: [], queue: pick(bodyLanes), pool: readPool)
         }
-        return ObjectReader(head: head, whole: nil, extents: try extents(body, head.range, db), queue: pick(bodyLanes))
+        return ObjectReader(head: head, whole: nil, extents: try extents(body, head.range, db), queue: pick(bodyLanes), pool: readPool)
     }
 
     func extents(_ body: Int64, _ range: Range<Int64>, _ db: Connection) throws -> [Extent] {

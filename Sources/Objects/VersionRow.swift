@@ -53,9 +53,16 @@ struct VersionRow {
     var id: VersionID { isNull ? .null : .numbered(sequence: -seq, nonce: nonce) }
     var tag: ETag { ETag(digest: etag, parts: parts) }
 
+    // Made once: statements are looked up by their text.
+    private static let insertion =
+        "INSERT INTO versions (bucket, \(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    private static let selectNewest = "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? ORDER BY seq LIMIT 1"
+    private static let selectNull = "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? AND flags & 2 ORDER BY seq LIMIT 1"
+    private static let selectOne = "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? AND seq = ?"
+
     func insert(_ db: Connection, bucket: Int64) throws {
         try db.run(
-            "INSERT INTO versions (bucket, \(Self.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            Self.insertion,
             .int(bucket), .blob(key), .int(seq), .int(Int64(bitPattern: nonce)), .int(flags), .int(size), .bytes(etag), .int(parts),
             .int(modified), storageClass.isEmpty ? .null : .text(storageClass), .optional(body), .bytes(checksum), .bytes(tags),
             .bytes(head),
@@ -64,22 +71,16 @@ struct VersionRow {
 
     /// The newest version of a key, markers too.
     static func newest(_ db: Connection, bucket: Int64, key: [UInt8]) throws -> VersionRow? {
-        try db.first(
-            "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? ORDER BY seq LIMIT 1", .int(bucket), .blob(key)
-        ) { VersionRow($0) }
+        try db.first(selectNewest, .int(bucket), .blob(key)) { VersionRow($0) }
     }
 
     static func null(_ db: Connection, bucket: Int64, key: [UInt8]) throws -> VersionRow? {
-        try db.first(
-            "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? AND flags & 2 ORDER BY seq LIMIT 1", .int(bucket), .blob(key)
-        ) { VersionRow($0) }
+        try db.first(selectNull, .int(bucket), .blob(key)) { VersionRow($0) }
     }
 
     static func find(_ db: Connection, bucket: Int64, key: [UInt8], id: VersionID) throws -> VersionRow? {
         guard case .numbered(let sequence, let nonce) = id else { return try null(db, bucket: bucket, key: key) }
-        let row = try db.first(
-            "SELECT \(columns) FROM versions WHERE bucket = ? AND key = ? AND seq = ?", .int(bucket), .blob(key), .int(-sequence)
-        ) { VersionRow($0) }
+        let row = try db.first(selectOne, .int(bucket), .blob(key), .int(-sequence)) { VersionRow($0) }
         return row.flatMap { $0.nonce == nonce && !$0.isNull ? $0 : nil }
     }
 

@@ -81,7 +81,7 @@ final class ObjectPump: PendingAnswer {
     private let reader: ObjectReader
     private let connection: HTTPConnection
     private let loop: Loop
-    private var waiting: [UInt8]?
+    private var waiting: Chunk?
     private var isAsking = false
     private var isOver = false
 
@@ -105,15 +105,15 @@ final class ObjectPump: PendingAnswer {
         }
     }
 
-    private func came(_ result: Result<[UInt8], ObjectsError>) {
+    private func came(_ result: Result<Chunk?, ObjectsError>) {
         isAsking = false
         guard !isOver else { return }
         switch result {
-        case .success(let bytes) where bytes.isEmpty:
+        case .success(nil):
             isOver = true
             connection.endLength()
-        case .success(let bytes):
-            waiting = bytes
+        case .success(let chunk):
+            waiting = chunk
             canWrite()
         case .failure:
             // The head is out: only a broken connection tells the other side that these are not the object's bytes.
@@ -123,10 +123,11 @@ final class ObjectPump: PendingAnswer {
     }
 
     func canWrite() {
-        guard !isOver, let bytes = waiting, connection.queuedBytes <= Limits.unsentBytesMax else { return }
+        guard !isOver, let chunk = waiting, connection.queuedBytes <= Limits.unsentBytesMax else { return }
         waiting = nil
-        bytes.withUnsafeBytes { connection.send($0) }
+        // The next is read while this one is sent.
         ask()
+        connection.send(chunk.bytes)
     }
 
     func clientWentAway() {

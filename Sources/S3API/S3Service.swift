@@ -1,4 +1,5 @@
 internal import Base
+internal import Glibc
 internal import HTTP
 package import Net
 package import Objects
@@ -34,13 +35,20 @@ package final class S3Service: HTTPService {
 
     /// By the service that the signature names; else by host and path: what is neither Hearth's own nor the Lambda API's.
     package static func isFor(_ request: HTTPRequest) -> Bool {
-        if let authorization = request.header(.authorization).map({ String(decoding: $0, as: UTF8.self) }) {
-            return authorization.contains("/s3/aws4_request") || authorization.hasPrefix("AWS ")
+        if let authorization = request.header(.authorization) {
+            return holds(authorization, "/s3/aws4_request") || authorization.starts(with: "AWS ".utf8)
         }
         if let credential = queryValue(request.query, "X-Amz-Credential") { return credential.contains("/s3/aws4_request") }
         if let authority = request.head.authority, S3Request.bucket(ofHost: request.text(authority)) != nil { return true }
         let path = request.text(request.head.path)
         return !path.hasPrefix("/_hearth/") && !isLambdaPath(Array(path.utf8.prefix(12)))
+    }
+
+    /// Measured: `String.contains`, twice a request, was 7 % of a small PUT.
+    private static func holds(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        let count = text.utf8CodeUnitCount
+        guard let base = bytes.baseAddress, bytes.count >= count else { return false }
+        return (0...bytes.count - count).contains { memcmp(base + $0, text.utf8Start, count) == 0 }
     }
 
     /// `/2015-03-31/…`

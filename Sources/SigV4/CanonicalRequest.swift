@@ -47,7 +47,7 @@ package struct SignedParts {
     }
 
     /// The query's names and values, decoded; of a name that is repeated, the first.
-    var queryPairs: [String: String] {
+    package var queryPairs: [String: String] {
         var pairs: [String: String] = [:]
         query.withUnsafeBytes { bytes in
             for item in QueryItems(bytes) {
@@ -79,10 +79,24 @@ package struct SignedParts {
 
     /// Trimmed, runs of spaces made one, repeated headers joined with a comma.
     private func canonicalValue(_ name: String) -> String {
-        headers.filter { $0.name == name }.map { header in
-            String(decoding: header.value, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: true)
-                .joined(separator: " ")
-        }.joined(separator: ",")
+        var text: [UInt8] = []
+        var isFirst = true
+        for header in headers where header.name == name {
+            if !isFirst { text.append(UInt8(ascii: ",")) }
+            isFirst = false
+            var isBetween = false
+            let start = text.count
+            for byte in header.value {
+                guard byte != UInt8(ascii: " ") else {
+                    isBetween = true
+                    continue
+                }
+                if isBetween, text.count > start { text.append(UInt8(ascii: " ")) }
+                isBetween = false
+                text.append(byte)
+            }
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 }
 

@@ -11,7 +11,7 @@ package struct Credentials: Sendable {
     }
 }
 
-/// Signs requests: for the CLI.
+/// Signs requests: for the CLI, and for the edge, which asks its origin.
 package struct Signer: Sendable {
     package let credentials: Credentials
     package let region: String
@@ -30,8 +30,16 @@ package struct Signer: Sendable {
         method: String, path: String, query: String, headers: [(name: String, value: String)],
         body: UnsafeRawBufferPointer, epochSeconds: UInt64
     ) -> [(name: String, value: String)] {
+        self.headers(
+            method: method, path: path, query: query, headers: headers, payload: hex(Digest.sha256(body)), epochSeconds: epochSeconds)
+    }
+
+    /// The same for a body that is not at hand: `payload` is its digest in hexadecimal, or one of S3's words (`UNSIGNED-PAYLOAD`).
+    package func headers(
+        method: String, path: String, query: String, headers: [(name: String, value: String)], payload digest: String,
+        epochSeconds: UInt64
+    ) -> [(name: String, value: String)] {
         let time = amzTime(epochSeconds)
-        let digest = hex(Digest.sha256(body))
         let added = [(name: "x-amz-content-sha256", value: digest), (name: "x-amz-date", value: time)]
         let all = headers.map { (name: $0.name.lowercased(), value: $0.value) } + added
         let parts = SignedParts(

@@ -96,24 +96,34 @@ struct Authorization {
         guard text.hasPrefix("AWS4-HMAC-SHA256") else {
             throw .incomplete("Unsupported AWS 'algorithm': '\(text.prefix { $0 != " " })'.")
         }
-        var values: [Substring: Substring] = [:]
-        for part in text.dropFirst("AWS4-HMAC-SHA256".count).split(separator: ",") {
-            let trimmed = part.drop { $0 == " " }
-            guard let equals = trimmed.firstIndex(of: "=") else { continue }
-            values[trimmed[..<equals]] = trimmed[trimmed.index(after: equals)...]
+        // By bytes: what is split by characters costs ten times as much.
+        var values: (credential: Substring?, signedHeaders: Substring?, signature: Substring?)
+        for part in text.utf8.dropFirst("AWS4-HMAC-SHA256".utf8.count).split(separator: UInt8(ascii: ",")) {
+            let trimmed = part.drop { $0 == UInt8(ascii: " ") }
+            guard let equals = trimmed.firstIndex(of: UInt8(ascii: "=")) else { continue }
+            let value = Substring(trimmed[trimmed.index(after: equals)...])
+            switch Substring(trimmed[..<equals]) {
+            case "Credential": values.credential = value
+            case "SignedHeaders": values.signedHeaders = value
+            case "Signature": values.signature = value
+            default: break
+            }
         }
-        for name in ["Credential", "SignedHeaders", "Signature"] where values[Substring(name)] == nil {
-            throw .incomplete("Authorization header requires '\(name)' parameter. Authorization=\(text)")
+        func required(_ name: String, _ value: Substring?) throws(SigV4Error) -> Substring {
+            guard let value else { throw .incomplete("Authorization header requires '\(name)' parameter. Authorization=\(text)") }
+            return value
         }
-        let credential = (values["Credential"] ?? "").split(separator: "/", omittingEmptySubsequences: false)
+        let named = try required("Credential", values.credential)
+        let signed = try required("SignedHeaders", values.signedHeaders)
+        signature = String(try required("Signature", values.signature))
+        let credential = named.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(Substring.init)
         guard credential.count == 5, credential[4] == "aws4_request" else {
-            throw .incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '\(values["Credential"] ?? "")'")
+            throw .incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '\(named)'")
         }
         accessKeyID = String(credential[0])
         scope = CredentialScope(
             date: String(credential[1]), region: String(credential[2]), service: String(credential[3]))
-        signedHeaders = (values["SignedHeaders"] ?? "").split(separator: ";").map(String.init)
-        signature = String(values["Signature"] ?? "")
+        signedHeaders = signed.utf8.split(separator: UInt8(ascii: ";")).map { String(Substring($0)) }
         guard signedHeaders == signedHeaders.sorted() else { throw .mismatch }
     }
 }

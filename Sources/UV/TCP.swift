@@ -15,6 +15,14 @@ package final class TCP: Stream {
         uv_tcp_nodelay(pointer(uv_tcp_t.self), 1)
     }
 
+    /// Not connected yet: `Connecting` does that.
+    init(unconnected loop: Loop) throws(UVError) {
+        try super.init(loop: loop, type: UV_TCP, doing: "make a connection") { loop, memory in
+            uv_tcp_init(loop, memory.assumingMemoryBound(to: uv_tcp_t.self))
+        }
+        uv_tcp_nodelay(pointer(uv_tcp_t.self), 1)
+    }
+
     /// Numeric address and port of the other side.
     package var peer: (host: String, port: Int) {
         var storage = sockaddr_storage()

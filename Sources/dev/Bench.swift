@@ -11,7 +11,7 @@ protocol Bench: Sendable {
 
 /// All benchmarks, in the order in which they run.
 let benches: [any Bench] = [
-    HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench(), MemoBench(), CacheBench(), ObjectsBench(),
+    HealthzBench(), InvokeBench(), IdleBench(), ColdstartBench(), DensityBench(), MemoBench(), CacheBench(), ObjectsBench(), EdgeBench(),
     LambdaBench(),
 ]
 

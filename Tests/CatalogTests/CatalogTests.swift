@@ -164,6 +164,8 @@ import Testing
     /// catalogue still open, and the copy must hold all of them.
     @Test func acknowledgedWritesAreInACopyOfTheFilesAtAnyMoment() throws {
         let catalog = try open()
+        // A copy tells of the kernel's memory, this of the disk.
+        #expect(catalog.isSynced)
         for step in 1...25 {
             if step == 1 {
                 _ = try catalog.createFunction("f", settings: settings, zip: one, publish: true, at: 1)

@@ -39,6 +39,8 @@ import Testing
 
     @Test func whatIsAcknowledgedIsInACopyOfTheFilesAtAnyMoment() throws {
         let store = try EventStore(directory: directory)
+        // A copy tells of the kernel's memory, this of the disk.
+        #expect(store.isSynced)
         var alive: Set<Int64> = []
         var failed: Set<Int64> = []
         var random = Random(seed: 7)

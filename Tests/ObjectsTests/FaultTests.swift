@@ -15,6 +15,8 @@ import Testing
     @Test func acknowledgedCallsAreInACopyOfTheFilesAtAnyMoment() throws {
         let opened = try Opened(path) { $0.segmentBytes = 1 << 20 }
         defer { opened.store.close() }
+        // A copy tells of the kernel's memory, this of the disk.
+        #expect(opened.store.isSynced)
         let bucket = try opened.bucket("first")
         var dice = Random(seed: 11)
         var held: [String: [UInt8]] = [:]

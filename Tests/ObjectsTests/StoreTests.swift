@@ -105,15 +105,11 @@ import Testing
         try opened.put(bucket, "k", old)
         let key = try ObjectKey("k")
         let reader = try wait { store.get(GetRequest(bucket: bucket, key: key), done: $0) }
-        var bytes = try wait { reader.next(done: $0) }
+        var bytes = try wait { reader.next(done: $0) }.map { Array($0.bytes) } ?? []
         try opened.put(bucket, "k", random(900_000, &dice))
         try opened.delete(bucket, "k")
         _ = try wait { store.compact(liveFraction: 1, done: $0) }
-        while true {
-            let next = try wait { reader.next(done: $0) }
-            if next.isEmpty { break }
-            bytes += next
-        }
+        while let next = try wait({ reader.next(done: $0) }) { bytes += next.bytes }
         #expect(bytes == old)
     }
 }

@@ -100,11 +100,8 @@ struct Opened {
     func bytes(_ reader: ObjectReader) throws -> [UInt8] {
         if let whole = reader.whole { return whole }
         var all: [UInt8] = []
-        while true {
-            let next = try wait { reader.next(done: $0) }
-            if next.isEmpty { return all }
-            all += next
-        }
+        while let next = try wait({ reader.next(done: $0) }) { all += next.bytes }
+        return all
     }
 
     func bucket(_ name: String) throws -> BucketName {

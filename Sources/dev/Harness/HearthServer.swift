@@ -11,25 +11,29 @@ final class HearthServer: Contestant {
     let ports: (front: UInt16, api: UInt16)
     /// For Redis clients.
     let cachePort: UInt16?
-    private let directory: String
     private let binary: String
+    private let directory: String
+    /// Its data directory.
+    let data: String
 
     /// Starts it with the functions in the directory `functions`, and waits until all of them are provisioned.
     ///
     /// - Parameters:
     ///   - configuration: its runtime.toml; an empty one means the defaults, whatever that of the current directory says.
     ///   - patience: seconds that the deployment of all functions may take.
+    ///   - data: a data directory that is there already; nil: a new one.
     init(
         _ setting: BenchSetting, functions: String, _ listener: Listener = .front, path: String = "/", body: String = "",
-        configuration: String = "", patience: Int = 60
+        configuration: String = "", patience: Int = 60, data: String? = nil
     ) throws {
         directory = try setting.makeDirectory("hearth")
         binary = setting.hearth
+        self.data = data ?? "\(directory)/data"
         try configuration.write(toFile: "\(directory)/runtime.toml", atomically: false, encoding: .utf8)
         let child = try Child(
             "hearth",
             [
-                setting.hearth, "serve", "--config", "\(directory)/runtime.toml", "--data", "\(directory)/data",
+                setting.hearth, "serve", "--config", "\(directory)/runtime.toml", "--data", self.data,
                 "--front", "127.0.0.1:0", "--api", "127.0.0.1:0", "--cache", "127.0.0.1:0", "--functions", functions,
             ], log: "\(directory)/log")
         self.child = child
@@ -50,7 +54,7 @@ final class HearthServer: Contestant {
     /// What clients sign with.
     func credentials() throws -> Credentials {
         let out = "\(directory)/env"
-        let status = try Child.run([binary, "env", "--json", "--data", "\(directory)/data"], log: out)
+        let status = try Child.run([binary, "env", "--json", "--data", data], log: out)
         let values = try? JSONDecoder().decode([String: String].self, from: Data(contentsOf: URL(fileURLWithPath: out)))
         guard status == 0, let key = values?["AWS_ACCESS_KEY_ID"], let secret = values?["AWS_SECRET_ACCESS_KEY"] else {
             throw Failure("hearth env does not tell its credentials: see \(out)")

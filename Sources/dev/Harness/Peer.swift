@@ -27,6 +27,26 @@ struct Peer: Sendable {
         return [program, "-e", "stderr", "-p", directory, "-c", "\(directory)/nginx.conf"]
     }
 
+    /// `nginx`, one worker, serving the files of `root` as its documentation advises; `/` is answered from its configuration.
+    static func nginxFiles(_ root: String) -> Peer {
+        Peer(name: "nginx", program: "nginx", howToInstall: nginx.howToInstall, body: "ok\n") { program, port, directory in
+            let configuration = """
+                daemon off; worker_processes 1; pid \(directory)/pid; error_log stderr error; user root;
+                events { worker_connections 1024; }
+                http {
+                    access_log off; keepalive_requests 1000000000; sendfile on; tcp_nopush on;
+                    open_file_cache max=1000; default_type application/octet-stream;
+                    server {
+                        listen 127.0.0.1:\(port); root \(root);
+                        location = / { default_type text/plain; return 200 "ok\\n"; }
+                    }
+                }
+                """
+            try configuration.write(toFile: "\(directory)/nginx.conf", atomically: false, encoding: .utf8)
+            return [program, "-e", "stderr", "-p", directory, "-c", "\(directory)/nginx.conf"]
+        }
+    }
+
     /// `uwsgi` behind its own HTTP router, two processes.
     static let uwsgi = Peer(
         name: "uwsgi --http", program: "uwsgi", howToInstall: "apt-get install uwsgi uwsgi-plugin-python3",

@@ -57,8 +57,13 @@ struct ProcessTree {
     }
 
     /// Resident memory of one process now, in MiB.
-    static func residentMiB(of pid: pid_t) -> Double {
-        let line = read("/proc/\(pid)/status")?.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    static func residentMiB(of pid: pid_t) -> Double { memory("VmRSS:", pid) }
+
+    /// The most that it ever was.
+    static func peakMiB(of pid: pid_t) -> Double { memory("VmHWM:", pid) }
+
+    private static func memory(_ name: String, _ pid: pid_t) -> Double {
+        let line = read("/proc/\(pid)/status")?.split(separator: "\n").first { $0.hasPrefix(name) }
         return (line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Double($0) } ?? 0) / 1024
     }
 

@@ -1,0 +1,1 @@
+../../Sources/dev/Harness/SlowLink.swift

@@ -107,6 +107,12 @@ indirect enum Report {
         ])
     }
 
+    /// A number, or the words for what is none.
+    private static func target(of alias: AliasEntry) -> Report {
+        if let weight = alias.weight { return .text("\(alias.versionName), and \(weight.version) for \(weight.share * 100) %") }
+        return alias.version == AliasEntry.latest ? .text(alias.versionName) : .number(Double(alias.version))
+    }
+
     private static func coldStarts(_ metrics: VersionMetrics) -> Report {
         .list(
             metrics.coldStarts.sorted { $0.key < $1.key }.map { key, histogram in
@@ -137,9 +143,7 @@ indirect enum Report {
             ("versions", .list(function.versions.keys.sorted().map { .number(Double($0)) })),
             (
                 "aliases",
-                .object(function.aliases.values.sorted { $0.name < $1.name }.map { alias in
-                    (alias.name, alias.version == AliasEntry.latest ? .text(alias.versionName) : .number(Double(alias.version)))
-                })
+                .object(function.aliases.values.sorted { $0.name < $1.name }.map { ($0.name, target(of: $0)) })
             ),
             ("workers", workers(pool?.gauges ?? PoolGauges())),
             ("starts_by", .text(pool?.startsBy ?? "not started yet")),

@@ -165,9 +165,10 @@ package struct LambdaControl: Sendable {
         .json(status, Array(try text(document).utf8))
     }
 
+    /// The same text for the same document: who compares answers need not read them.
     func text(_ document: some Encodable) throws(LambdaFault) -> String {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = [.withoutEscapingSlashes]
+        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
         guard let data = try? encoder.encode(document) else {
             throw LambdaFault(status: 500, type: "ServiceException", message: "the answer cannot be written", capitalised: true)
         }

@@ -6,7 +6,7 @@ extension LambdaControl {
         let document = try decode(AliasDocument.self, request, .createAlias)
         let (name, version) = (document.Name ?? "", document.FunctionVersion ?? "")
         let number = try number(version)
-        let weight = try weight(document, number) ?? .none
+        let weight = try weight(document, number, reference) ?? .none
         // Asked for together with its version (recorded).
         guard let function = catalog.snapshot.function(named: reference.name) else {
             throw LambdaFault.notFound("Function not found: \(arn(reference.name, version))")
@@ -27,13 +27,13 @@ extension LambdaControl {
     }
 
     /// What the request says of weights; nil: nothing. `number`: the version that has the rest.
-    private func weight(_ document: AliasDocument, _ number: Int) throws(LambdaFault) -> AliasWeight? {
+    private func weight(_ document: AliasDocument, _ number: Int, _ reference: FunctionReference) throws(LambdaFault) -> AliasWeight? {
         guard let weights = document.RoutingConfig?.AdditionalVersionWeights else { return nil }
         guard weights.count <= 1 else {
             throw .invalidParameter("Number of items in AdditionalVersionWeights cannot be greater than 1")
         }
         guard let (key, share) = weights.first else { return AliasWeight.none }
-        let extra = Int(key) ?? Int.max
+        guard let extra = Int(key), extra != AliasEntry.latest else { throw .notFound("Function not found: \(arn(reference.name, key))") }
         try check(number, beside: extra)
         return .share(VersionWeight(version: extra, share: share))
     }
@@ -81,7 +81,7 @@ extension LambdaControl {
             throw LambdaFault.notFound("Alias not found: \(arn(reference.name, name))")
         }
         let number = try document.FunctionVersion.map { text throws(LambdaFault) in try self.number(text) } ?? known.version
-        let weight = try weight(document, number)
+        let weight = try weight(document, number, reference)
         // Weights that nobody mentions stay, beside whichever version the alias now names.
         if weight == nil, let kept = known.weight { try check(number, beside: kept.version) }
         let (_, alias) = try catalog.moveAlias(

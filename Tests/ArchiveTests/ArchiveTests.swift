@@ -120,7 +120,7 @@ import Testing
     @Test func whatIsNoZipIsToldInLambdasWords() {
         for bytes in [[], [1, 2, 3], Array(repeating: UInt8(0), count: 100), Array("PK\u{5}\u{6}".utf8)] as [[UInt8]] {
             var message = ""
-            do { try bytes.withUnsafeBytes { try ZipArchive.check($0) } } catch { message = "\(error)" }
+            do { _ = try bytes.withUnsafeBytes { try ZipArchive.check($0) } } catch { message = "\(error)" }
             #expect(message == "Could not unzip uploaded file. Please check your file, then try to upload again.", "\(bytes.count)")
         }
     }

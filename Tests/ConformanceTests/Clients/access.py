@@ -68,6 +68,7 @@ def weights():
         ({"2": -1.0}, "ValidationException", "1 validation error detected: Value '{2=-1.0}' at 'routingConfig.additionalVersionWeights' failed to satisfy constraint: " + range_),
         ({"1": 0.5}, "InvalidParameterValueException", "Invalid function version 1. Function version 1 is already included in routing configuration."),
         ({"10": 0.5}, "ResourceNotFoundException", f"Function not found: {ARN}weights:10"),
+        ({"0": 0.5}, "ResourceNotFoundException", f"Function not found: {ARN}weights:0"),
         ({"$LATEST": 0.5}, "ValidationException", "1 validation error detected: Value '{$LATEST=0.5}' at 'routingConfig.additionalVersionWeights' failed to satisfy constraint: Map keys must satisfy constraint: [Member must have length less than or equal to 1024, Member must have length greater than or equal to 1, Member must satisfy regular expression pattern: [0-9]+, Member must not be null]"),
     ]:
         told = refused(loose.create_alias, code, **new, RoutingConfig={"AdditionalVersionWeights": routing})["Error"]["Message"]

@@ -160,7 +160,7 @@ def send(operation, request):
             body[wire] = value
     uri = re.sub(r"\{\w+\}", "", uri)
     data = payload if payload is not None else json.dumps(body) if operation.http["method"] in ("POST", "PUT") else ""
-    url = f"{endpoint.scheme}://{endpoint.netloc}{uri}" + ("?" + urllib.parse.urlencode(query) if query else "")
+    url = f"{endpoint.scheme}://{endpoint.netloc}{uri}" + ("?" + urllib.parse.urlencode(query, quote_via=urllib.parse.quote) if query else "")
     headers = {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
     signed = AWSRequest(method=operation.http["method"], url=url, data=data.encode(), headers=headers)
     signer.add_auth(signed)
@@ -255,7 +255,7 @@ def every_field_of_every_operation():
             problems.append(f"{name}: what was refused has changed something")
             restore()
     holds(not problems, f"{len(problems)} of {count} requests went wrong (HEARTH_TEST_SEED={SEED}):\n" + "\n".join(problems[:60]))
-    holds(count > 800, f"only {count} requests were sent")
+    holds(count > 1500, f"only {count} requests were sent")
 
 
 def bodies_that_are_no_json():
@@ -264,7 +264,8 @@ def bodies_that_are_no_json():
     for name in ["CreateFunction", "CreateAlias", "UpdateFunctionConfiguration", "AddPermission", "TagResource", "PublishLayerVersion", "PutFunctionConcurrency", "UpdateFunctionUrlConfig"]:
         operation = op(name)
         request = {key: value for key, value in GOOD[name].items() if operation.input_shape.members[key].serialization.get("location")}
-        for data in [b"{", b"[]", b"null", b'"x"', b"7", b"\xff\xfe", b'{"a":' * 600, b"{" + b'"a":' + b"[" * 5000, b'{"Timeout": 1e400}', b'{"FunctionName": "\\ud800"}']:
+        impossible = [b'{"Timeout": 1e400}', b'{"FunctionName": "\\ud800"}'] if name == "CreateFunction" else []
+        for data in [b"{", b"[]", b"null", b'"x"', b"7", b"\xff\xfe", b'{"a":' * 600, b"{" + b'"a":' + b"[" * 5000] + impossible:
             url = re.sub(r"\{(\w+)\}", lambda found: urllib.parse.quote(str(request.get(found.group(1), "x")), safe=""), operation.http["requestUri"])
             signed = AWSRequest(method=operation.http["method"], url=f"http://{endpoint.netloc}{url}", data=data)
             signer.add_auth(signed)

@@ -104,17 +104,16 @@ final class HTTPClientConnection {
         progress()
         guard state == .head else { return takeBody(bytes) }
         if input.isEmpty {
-            let used = takeHead(bytes)
-            if state == .head { input.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
+            if let used = takeHead(bytes) { input.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
         } else {
             input.append(bytes)
-            let used = takeHead(input.bytes)
-            if state == .head { input.consume(used) } else { input.clear() }
+            if let used = takeHead(input.bytes) { input.consume(used) }
         }
     }
 
-    /// Takes heads from the front of `bytes`, and what follows the last; returns how much interim answers took.
-    private func takeHead(_ bytes: UnsafeRawBufferPointer) -> Int {
+    /// Takes heads from the front of `bytes`, and what follows the last. Returns how much interim answers took while a head has not come
+    /// whole; nil when nothing of `bytes` is needed any more: then the next exchange may have begun already.
+    private func takeHead(_ bytes: UnsafeRawBufferPointer) -> Int? {
         var used = 0
         while state == .head, let exchange {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[used...])
@@ -122,22 +121,22 @@ final class HTTPClientConnection {
                 guard try parser.parse(rest, toHead: exchange.isHead) else { return used }
             } catch {
                 fail(.broken("\(error.reason)"))
-                return used
+                return nil
             }
             used += parser.headBytes
             if parser.status < 200 { continue }
             beginBody()
             exchange.receiver?.answered(parser, rest)
-            guard state == .body else { return used }
+            guard state == .body else { return nil }
             let body = UnsafeRawBufferPointer(rebasing: bytes[used...])
             if parser.framing == .none || parser.framing == .length(0) {
                 finish(isClean: body.isEmpty)
             } else if !body.isEmpty {
                 takeBody(body)
             }
-            return used
+            return nil
         }
-        return used
+        return nil
     }
 
     private func beginBody() {

@@ -53,9 +53,11 @@ import Testing
             edge, "PUT", "/up/large%20%2B", headers: [("Content-Type", "text/plain"), ("x-amz-meta-who", "me"), ("Cache-Control", "no-cache")],
             body: Self.large)
         let there = try origin("GET", "/up/large%20%2B")
-        #expect(put.status == 200 && put["ETag"]?.hasSuffix("-3\"") == true && put["ETag"] == there["ETag"], "\(put)")
+        let etag = put["ETag"] ?? ""
+        #expect(put.status == 200 && etag.hasSuffix("-3\"") && etag == there["ETag"], "\(put)")
         #expect(there["Content-Type"] == "text/plain" && there["x-amz-meta-who"] == "me" && there["Cache-Control"] == "no-cache")
-        #expect(try there.text == Self.large && uploads("up") == 0)
+        #expect(there.text == Self.large)
+        #expect(try uploads("up") == 0)
         // The client's own checksum is the object's, and one that is wrong leaves nothing.
         let asked = try through(edge, "PUT", "/up/summed", headers: [("x-amz-sdk-checksum-algorithm", "CRC32")], body: Self.large)
         let sum = asked["x-amz-checksum-crc32"] ?? ""
@@ -80,10 +82,12 @@ import Testing
         let done = try through(
             edge, "POST", "/up/own", query: "uploadId=\(id)",
             body: "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\(part["ETag"] ?? "")</ETag></Part></CompleteMultipartUpload>")
-        #expect(try done.status == 200 && origin("GET", "/up/own").text == Self.large, "\(done)")
+        let own = try origin("GET", "/up/own")
+        #expect(done.status == 200 && own.text == Self.large, "\(done)")
         // Everything else is passed through.
         #expect(try through(edge, "GET", "/up", query: "list-type=2&prefix=sm").text.contains("<Key>small</Key>"))
-        #expect(try through(edge, "DELETE", "/up/small").status == 204 && origin("GET", "/up/small").status == 404)
+        #expect(try through(edge, "DELETE", "/up/small").status == 204)
+        #expect(try origin("GET", "/up/small").status == 404)
     }
 
     @Test func bodiesThatAreCodedOrNotWhatWasSignedAreJudgedBeforeTheOriginKeepsThem() throws {
@@ -160,7 +164,8 @@ import Testing
         _ = try waitFor("parts to be on their way") { edge.link.carriedBytes > before + 1_000_000 ? true : nil }
         edge.link.cut()
         let answer = try broken.response(seconds: 120)
-        #expect(try answer.status == 200 && origin("GET", "/cut/broken").text == Self.large, "\(answer)")
+        let there = try origin("GET", "/cut/broken")
+        #expect(answer.status == 200 && there.text == Self.large, "\(answer)")
     }
 
     @Test func readsAreServedWhileFreshAndAskedAboutAfterThat() throws {
@@ -183,7 +188,7 @@ import Testing
         #expect(try get("plain").text == "two")
         // Fresh as long as it says: then the origin is not asked, and what this edge writes is never hidden.
         _ = try origin("PUT", "/read/fresh", headers: [("Cache-Control", "max-age=600")], body: "old")
-        #expect(state(try get("fresh")).contains("stored"))
+        #expect(try state(get("fresh")).contains("stored"))
         _ = try origin("PUT", "/read/fresh", headers: [("Cache-Control", "max-age=600")], body: "new")
         let hit = try get("fresh")
         #expect(hit.text == "old" && state(hit).hasPrefix("hearth; hit; ttl=") && hit["Age"] != nil, "\(hit)")
@@ -203,7 +208,7 @@ import Testing
         for _ in 0..<2 {
             let large = try get("large")
             #expect(large.text == Self.large && state(large) == "hearth; fwd=uri-miss")
-            #expect(state(try get("secret")) == "hearth; fwd=uri-miss")
+            #expect(try state(get("secret")) == "hearth; fwd=uri-miss")
         }
         #expect(try get("missing").status == 404)
 
@@ -215,6 +220,7 @@ import Testing
             #expect(answer.status == 503 && text("Code", answer) == "ServiceUnavailable", "\(answer)")
         }
         edge.link.refuse(false)
-        #expect(try get("plain").text == "two" && origin("GET", "/read/down").status == 404)
+        #expect(try get("plain").text == "two")
+        #expect(try origin("GET", "/read/down").status == 404)
     }
 }

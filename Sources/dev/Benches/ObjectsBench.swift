@@ -170,11 +170,13 @@ struct ObjectsBench: Bench {
         defer { server.child.stop() }
         let requests = try ObjectRequests(server)
         func page(_ query: String) -> [UInt8] { requests.head("GET", "/bench", query: "list-type=2&\(query)") }
-        func after(_ number: Int) -> String {
-            String(decoding: StoreUnderTest.key("many", number, directories: 1000), as: UTF8.self).replacingOccurrences(of: "/", with: "%2F")
+        /// A key, or the folder that it lies in.
+        func after(_ length: Int) -> String {
+            let key = StoreUnderTest.key("many", .random(in: 0..<count), directories: 1000).prefix(length)
+            return String(decoding: key, as: UTF8.self).replacingOccurrences(of: "/", with: "%2F")
         }
-        let pages = (0..<400).map { _ in page("start-after=\(after(.random(in: 0..<count)))") }
-        let folders = (0..<400).map { _ in page("delimiter=%2F&prefix=many%2F&start-after=\(after(.random(in: 0..<count)).prefix(14))") }
+        let pages = (0..<400).map { _ in page("start-after=\(after(.max))") }
+        let folders = (0..<400).map { _ in page("delimiter=%2F&prefix=many%2F&start-after=\(after("many/00000/".utf8.count))") }
         // The statements and the cache of pages are there once; what grows after that would grow with each page.
         _ = try ObjectLoad.run(port: requests.port, Array(pages.prefix(100)) + folders.prefix(100), connections: 1)
         let before = ProcessTree.residentMiB(of: server.child.pid)

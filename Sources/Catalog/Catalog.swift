@@ -31,8 +31,10 @@ package final class Catalog: Sendable {
             configuration.journalMode = .wal
             configuration.busyMode = .timeout(5)
             // A small page cache: what is asked often is in the snapshot, and packages only pass through.
-            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -256") }
+            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA cache_size = -256") }
             database = try DatabaseQueue(path: directory + "/catalog.sqlite", configuration: configuration)
+            // Not before: GRDB goes to NORMAL when it turns the log on, and then a commit is synced at the next checkpoint only.
+            try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try Schema.migrator.migrate(database)
             if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {
                 throw CatalogError.storage("\(directory)/catalog.sqlite was written by a newer Hearth: use that one")

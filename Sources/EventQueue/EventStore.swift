@@ -60,9 +60,11 @@ package final class EventStore: Sendable {
             var configuration = Configuration()
             configuration.journalMode = .wal
             configuration.prepareDatabase { db in
-                try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA cache_size = -1024")
+                try db.execute(sql: "PRAGMA secure_delete = OFF; PRAGMA cache_size = -1024")
             }
             database = try DatabaseQueue(path: path, configuration: configuration)
+            // Not before: GRDB goes to NORMAL when it turns the log on, and then a commit is synced at the next checkpoint only.
+            try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try EventSchema.migrator.migrate(database)
             if try database.read({ try EventSchema.migrator.hasBeenSuperseded($0) }) {
                 throw EventQueueError.storage("\(path) was written by a newer Hearth: use that one")

@@ -234,11 +234,13 @@ extension Connection {
                 try db.execute(
                     sql: readonly
                         ? "PRAGMA query_only = 1; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 0"
-                        : "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0"
+                        : "PRAGMA secure_delete = OFF; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0"
                 )
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
             if !readonly {
+                // Not before: GRDB goes to NORMAL when it turns the log on, and then a commit is synced at the next checkpoint only.
+                try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
                 try Schema.migrator.migrate(database)
                 if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {
                     throw ObjectsError.storage("\(path) was written by a newer Hearth: use that one")

@@ -241,6 +241,8 @@ extension Connection {
             }
             let database = try DatabaseQueue(path: path, configuration: configuration)
             if !readonly {
+                // Not before: GRDB goes to NORMAL when it turns the log on, and then a commit is synced at the next checkpoint only.
+                try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
                 try Schema.migrator.migrate(database)
                 if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {
                     throw ObjectsError.storage("\(path) was written by a newer Hearth: use that one")

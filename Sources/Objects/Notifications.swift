@@ -94,8 +94,8 @@ enum Outbox {
         guard let kind = ObjectEventKind(rawValue: row.text(3)) else { return nil }
         let version = row.text(11)
         return ObjectEvent(
-            number: row.int(0), rule: row.text(1), target: row.text(2), kind: kind, time: row.int(4), bucket: row.text(5), owner: row.text(6),
-            key: row.bytes(7), size: row.int(8), etag: ETag(digest: row.bytes(9), parts: Int(row.int(10))),
+            number: row.int(0), rule: row.text(1), target: row.text(2), kind: kind, time: row.int(4), bucket: row.text(5),
+            owner: row.text(6), key: row.bytes(7), size: row.int(8), etag: ETag(digest: row.bytes(9), parts: Int(row.int(10))),
             version: version.isEmpty ? nil : version, sequencer: row.int(12),
             requester: Requester(account: row.text(13), address: row.text(14), requestID: row.text(15)))
     }

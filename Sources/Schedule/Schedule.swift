@@ -1,8 +1,8 @@
 /// When something is to happen: `rate(5 minutes)`, `cron(0 8 ? * MON-FRI *)`, `at(2027-01-01T09:30:00)`, on the clocks of a time zone, as
 /// EventBridge Scheduler reads them (its User Guide, "Schedule types"). Pure: instants are arguments, in milliseconds since 1970.
 ///
-/// Daylight saving: a time that the clocks are put forward over is left out, one that they show twice counts once, the first time. A rate is
-/// a duration, on which clocks have no influence: `rate(1 day)` is 24 hours.
+/// Daylight saving: a time that the clocks are put forward over is left out, one that they show twice counts once, the first time. A rate
+/// is a duration, on which clocks have no influence: `rate(1 day)` is 24 hours.
 package struct Schedule: Sendable {
     private enum Form {
         case rate(Int64)

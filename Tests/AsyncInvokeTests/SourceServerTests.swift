@@ -52,7 +52,9 @@ import TestSupport
 
     @Test func aBucketTellsFunctionsOfItsChangesAsS3Does() throws {
         let server = try HearthProcess(functions: [.recorder("r", place), .recorder("other", place)], config: open)
-        func s3(_ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "") throws -> WireResponse {
+        func s3(
+            _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = ""
+        ) throws -> WireResponse {
             try server.call(method, path, query: query, headers: headers, body: body, service: "s3")
         }
         func configuration(_ target: String, _ events: [String], id: String = "", filter: String = "") -> String {

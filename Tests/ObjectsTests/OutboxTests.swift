@@ -78,7 +78,7 @@ import Testing
         #expect(try events(again).first.map { $0.number > told[8].number && $0.sequencer > told[8].sequencer } == true)
     }
 
-    /// At any moment a copy of the files, which is what `kill -9` leaves, has an event for each object that was acknowledged, and for no other.
+    /// At any moment a copy of the files, which is what `kill -9` leaves, has an event for each object that was acknowledged, for no other.
     @Test func whatIsAcknowledgedHasItsEventAfterAKillAtAnyMoment() throws {
         let opened = try Opened("\(directory.path)/store")
         let bucket = try opened.bucket("inbox")

@@ -124,7 +124,8 @@ import Testing
             var wanted: [Int64] = []
             var seen: Set<DateComponents> = []
             for instant in stride(from: start, to: end, by: 1_800_000) {
-                let parts = calendar.dateComponents([.year, .month, .day, .hour, .minute, .weekday], from: Date(timeIntervalSince1970: Double(instant) / 1000))
+                let parts = calendar.dateComponents(
+                    [.year, .month, .day, .hour, .minute, .weekday], from: Date(timeIntervalSince1970: Double(instant) / 1000))
                 if matches(parts), seen.insert(parts).inserted { wanted.append(instant) }
             }
             var found: [Int64] = []

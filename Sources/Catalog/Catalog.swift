@@ -4,16 +4,17 @@ internal import Foundation
 internal import GRDB
 internal import Synchronization
 
-/// Functions, versions, aliases, code and concurrency settings, in SQLite.
+/// Functions, versions, aliases, code, concurrency settings and access keys, in SQLite.
 ///
 /// A call that changes something returns when its transaction is on disk (`synchronous=FULL`): what it has acknowledged
 /// survives `kill -9`. It then swaps the snapshot that requests are resolved against and tells `onChange`.
 ///
 /// Thread rule: any thread but the loop's (calls wait for the disk); `snapshot` may be read anywhere.
 package final class Catalog: Sendable {
-    private let database: DatabaseQueue
+    let database: DatabaseQueue
     private let lock: FileLock
     private let current: Mutex<CatalogSnapshot>
+    let keys: Mutex<AccessKeys>
     private let listener = Mutex<(@Sendable (CatalogSnapshot) -> Void)?>(nil)
 
     /// Opens or makes `catalog.sqlite` in `directory`, which must exist and be writable.
@@ -32,12 +33,16 @@ package final class Catalog: Sendable {
             configuration.busyMode = .timeout(5)
             // A small page cache: what is asked often is in the snapshot, and packages only pass through.
             configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -256") }
+            // Its owner's alone: there are secrets in it. (SQLite gives the log beside it the same mode.)
+            close(open(directory + "/catalog.sqlite", O_CREAT | O_CLOEXEC, 0o600))
+            chmod(directory + "/catalog.sqlite", 0o600)
             database = try DatabaseQueue(path: directory + "/catalog.sqlite", configuration: configuration)
             try Schema.migrator.migrate(database)
             if try database.read({ try Schema.migrator.hasBeenSuperseded($0) }) {
                 throw CatalogError.storage("\(directory)/catalog.sqlite was written by a newer Hearth: use that one")
             }
             current = Mutex(CatalogSnapshot(functions: try database.read { try Self.load($0) }))
+            keys = Mutex(AccessKeys(all: try database.read { try Self.loadKeys($0) }))
         } catch let error as CatalogError {
             throw error
         } catch {

@@ -7,6 +7,8 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
     case aliasExists(function: String, alias: String)
     case provisionedNotFound
     case eventInvokeNotFound(function: String, qualifier: String)
+    case accessKeyExists(String)
+    case accessKeyNotFound(String)
     case revisionMismatch
     case codeShaMismatch(given: String, current: String)
     /// The version is the target of an alias.
@@ -25,6 +27,8 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
         case .aliasExists(let function, let alias): "function \(function) already has an alias \(alias)"
         case .provisionedNotFound: "no provisioned concurrency is configured for it"
         case .eventInvokeNotFound(let function, let qualifier): "\(function):\(qualifier) has no event-invoke configuration"
+        case .accessKeyExists(let name): "there is an access key \(name) already: remove it first, or choose another name"
+        case .accessKeyNotFound(let name): "there is no access key \(name): see hearth keys list"
         case .revisionMismatch:
             "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
         case .codeShaMismatch(let given, let current):

@@ -7,6 +7,7 @@ internal import GRDB
 ///         │  └── provisioned    │ number
 ///         └───── aliases ───────┘
 ///         └── event_invoke
+///     access_keys
 ///
 /// Invariants:
 ///  1. A row of `versions` never changes but for getting its number, once. A change of code or settings is a new row.
@@ -69,6 +70,19 @@ enum Schema {
                         qualifier TEXT NOT NULL,
                         settings TEXT NOT NULL,
                         PRIMARY KEY (function, qualifier)
+                    );
+                    """)
+        }
+        migrator.registerMigration("3: access keys") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE access_keys (
+                        name TEXT PRIMARY KEY NOT NULL,
+                        id TEXT NOT NULL UNIQUE,
+                        secret TEXT NOT NULL,
+                        policy TEXT,
+                        enabled INTEGER NOT NULL,
+                        created INTEGER NOT NULL
                     );
                     """)
         }

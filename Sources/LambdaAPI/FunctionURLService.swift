@@ -1,10 +1,11 @@
 package import Base
 internal import Catalog
 internal import HTTP
+package import IAM
 package import Invoker
 package import Net
 internal import Sandbox
-package import SigV4
+internal import SigV4
 internal import UV
 
 /// The front listener's functions: `http://FRONT/NAME/…` with Lambda's function-URL payload format 2.0 both ways.
@@ -17,12 +18,14 @@ package final class FunctionURLService: HTTPService {
     private let arn = ByteBuffer(capacity: 256)
     private let scratch = FunctionURLRenderer.Scratch()
     private let verifier: Verifier
+    private let account: String
 
     /// - Parameters:
     ///   - arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
-    ///   - credentials: of the node, whose owner may have routes made anew.
-    package init(invoker: Invoker, arnPrefix: String, credentials: Credentials) {
-        verifier = Verifier { $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
+    ///   - keyring: whose callers may have routes made anew if their policies allow `execute-api:InvalidateCache`.
+    package init(invoker: Invoker, arnPrefix: String, keyring: Keyring) {
+        verifier = Verifier(keyring)
+        account = keyring.account
         self.invoker = invoker
         self.arnPrefix = arnPrefix
     }
@@ -79,7 +82,7 @@ package final class FunctionURLService: HTTPService {
         if route.isOff { return run(call, invoker.memo.alone(route.rule, .bypass("route-off"))) }
         var call = call
         let wantsNew = RequestKey.asksForNew(call.request)
-        let isRefresh = wantsNew && isSigned(call.request)
+        let isRefresh = wantsNew && mayInvalidate(call)
         if wantsNew, !isRefresh {
             switch route.unauthorized {
             case .fail:
@@ -96,11 +99,16 @@ package final class FunctionURLService: HTTPService {
         lookUp(route.rule, call)
     }
 
-    /// Is it signed with the node's credentials?
-    private func isSigned(_ request: HTTPRequest) -> Bool {
+    /// Is it signed by somebody who may have a cached response made anew?
+    private func mayInvalidate(_ call: Call) -> Bool {
+        let request = call.request
         guard request.header(.authorization) != nil else { return false }
-        return (try? verifier.verify(
-            signedParts(of: request), body: request.body, services: ["lambda"], epochSeconds: Loop.epochMilliseconds / 1000)) != nil
+        let now = Loop.epochMilliseconds / 1000
+        let identity = try? verifier.verify(signedParts(of: request), body: request.body, services: ["lambda"], epochSeconds: now)
+        guard let caller = identity?.caller, caller.account == account else { return false }
+        return caller.refusal(
+            "execute-api:InvalidateCache", on: arnPrefix + call.function.name,
+            requestContext(peer: request.connection.peerHost, userAgent: nil, epochSeconds: now)) == nil
     }
 
     private func lookUp(_ rule: MemoRule, _ call: Call) {

@@ -3,6 +3,7 @@ internal import Base
 package import Catalog
 internal import Config
 internal import Foundation
+internal import IAM
 
 /// A call of the control plane, taken off the loop.
 struct ControlRequest: Sendable {
@@ -14,6 +15,9 @@ struct ControlRequest: Sendable {
     /// The Host field: where the client reaches this node.
     let host: String
     let epochMilliseconds: Int64
+    let caller: Caller
+    /// Numeric address of the other side.
+    let peer: String
 
     var rest: ArraySlice<String> { path.dropFirst(3) }
 
@@ -64,6 +68,7 @@ package struct LambdaControl: Sendable {
     func run(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
         let path = request.path
         guard path.count >= 2 else { throw unknown(request) }
+        try authorize(request)
         if path[1] == "account-settings", request.method == "GET" { return try accountSettings() }
         guard path[1] == "functions" else { throw unknown(request) }
         guard path.count >= 3 else {

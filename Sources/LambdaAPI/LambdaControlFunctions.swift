@@ -25,6 +25,7 @@ extension LambdaControl {
         }
         var settings = FunctionSettings(runtime: runtime, handler: handler)
         try apply(document, to: &settings)
+        try checkPassesRole(settings, before: nil, request)
         if let architectures = document.Architectures { settings.architectures = architectures }
         let zip = try package(document.Code?.ZipFile, bucket: document.Code?.S3Bucket)
         do {
@@ -170,6 +171,7 @@ extension LambdaControl {
         if let applyOn = document.SnapStart?.ApplyOn { settings.snapStart = applyOn == "PublishedVersions" ? true : nil }
         if let letters = document.DeadLetterConfig { settings.deadLetter = try deadLetter(letters) }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
+        if let access = document.HearthAccess { try apply(access, to: &settings) }
         if let cache = document.HearthCache {
             settings.memoize = cache.memoize
             settings.routes = cache.routes?.isEmpty == false ? cache.routes : nil
@@ -227,7 +229,9 @@ extension LambdaControl {
         try judge(document, isNew: false)
         // Judged before the transaction, so that a refused request changes nothing.
         var probe = try function(reference).latest.settings
+        let before = probe
         try apply(document, to: &probe)
+        try checkPassesRole(probe, before: before, request)
         let (function, version) = try catalog.update(
             reference.name, settings: { settings in try? apply(document, to: &settings) }, revision: document.RevisionId,
             at: request.epochMilliseconds)

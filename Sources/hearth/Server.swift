@@ -49,6 +49,7 @@ final class Server {
         self.credentials = credentials
         let loop = try Loop()
         self.loop = loop
+        let keyring = Keys.open(config, catalog, credentials, loop: loop)
         let isolation = try Self.probeIsolation(config, data)
         cgroups = config.isolation == .off ? nil : Cgroups.find().0
         let store = CodeStore(
@@ -57,30 +58,32 @@ final class Server {
         let disk = config.cacheDisk > 0 ? SharedCache.Disk(path: data.path + "/cache.sqlite", bytes: config.cacheDisk) : nil
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, disk: disk, seed: Self.randomSeed())
         invoker = try Invoker(
-            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
+            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache, keyring: keyring,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
         let secret = credentials.secretAccessKey
         let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
         eventStore = try EventStore(directory: data.path)
         let events = try EventDispatcher(
             invoker: invoker, store: eventStore, arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
-        admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
+        admin = AdminService(
+            invoker: invoker, catalog: catalog, events: events, keyring: keyring, arnPrefix: arnPrefix, secret: credentials.secretAccessKey)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
-        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
+        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, keyring: keyring)
         objects = try ObjectService.open(config, data)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
-        let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
+        let s3 = ObjectService.make(config, objects, keyring, loop: loop, seed: Self.randomSeed())
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
-            config.api, APIService(lambda: lambda, admin: admin, s3: s3, credentials: credentials), loop, timeouts,
+            config.api, APIService(lambda: lambda, admin: admin, s3: s3, keyring: keyring), loop, timeouts,
             config.connections)
         cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         cache.warm()
         functionURLs.port = front.address.port
+        store.start(api: Keys.endpoint(of: api.address.host, port: api.address.port))
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }

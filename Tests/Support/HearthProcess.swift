@@ -1,6 +1,6 @@
 import Base
 import Foundation
-import SigV4
+package import SigV4
 
 /// A function as a test writes it: the files of its directory.
 package struct TestFunction: Sendable {

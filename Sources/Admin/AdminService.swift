@@ -72,8 +72,8 @@ package final class AdminService: HTTPService {
         }
     }
 
-    /// The action of a call is `hearth:Read…` or `hearth:Change…` with the first part of its path: `hearth:ChangeCache`, `hearth:ReadKeys`; what
-    /// is about a function has that as its resource.
+    /// The action of a call is `hearth:Read…` or `hearth:Change…` with the first part of its path: `hearth:ChangeCache`, `hearth:ReadKeys`;
+    /// what is about a function has that as its resource.
     private func refusal(_ request: HTTPRequest, _ parts: [String], _ caller: Caller) -> String? {
         let name = parts.first ?? ""
         let isRead = request.head.method == .get || request.head.method == .head

@@ -300,8 +300,8 @@ package struct Manifest: Equatable, Sendable {
     package static func isBucketGrant(_ text: String) -> Bool {
         let name = text.hasSuffix(":rw") ? text.dropLast(3) : text[...]
         func isPlain(_ byte: UInt8?) -> Bool { byte.map { (97...122).contains($0) || (48...57).contains($0) } ?? false }
-        return (3...63).contains(name.utf8.count) && name.utf8.allSatisfy { isPlain($0) || $0 == 45 || $0 == 46 } && isPlain(name.utf8.first)
-            && isPlain(name.utf8.last)
+        return (3...63).contains(name.utf8.count) && isPlain(name.utf8.first) && isPlain(name.utf8.last)
+            && name.utf8.allSatisfy { isPlain($0) || $0 == 45 || $0 == 46 }
     }
 
     /// A function's name: 1 to 64 of letters, digits, `-` and `_` (Lambda's pattern).

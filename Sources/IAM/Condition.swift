@@ -134,7 +134,10 @@ struct Condition: Sendable {
     private static func seconds(_ text: String) -> Double? {
         if let number = Double(text) { return number }
         var text = text
-        if let dot = text.firstIndex(of: ".") { text.removeSubrange(dot..<(text[dot...].dropFirst().firstIndex { !$0.isNumber } ?? text.endIndex)) }
+        if let dot = text.firstIndex(of: ".") {
+            let end = text[dot...].dropFirst().firstIndex { !$0.isNumber } ?? text.endIndex
+            text.removeSubrange(dot..<end)
+        }
         if !text.contains("T") { text += "T00:00:00Z" }
         return (try? Date(text, strategy: .iso8601))?.timeIntervalSince1970
     }

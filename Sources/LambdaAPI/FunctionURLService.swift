@@ -22,7 +22,7 @@ package final class FunctionURLService: HTTPService {
 
     /// - Parameters:
     ///   - arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
-    ///   - keyring: whose callers may have routes made anew if their policies allow `execute-api:InvalidateCache`.
+    ///   - keyring: whose callers may have cached responses made anew, if their policies allow it.
     package init(invoker: Invoker, arnPrefix: String, keyring: Keyring) {
         verifier = Verifier(keyring)
         account = keyring.account
@@ -82,7 +82,7 @@ package final class FunctionURLService: HTTPService {
         if route.isOff { return run(call, invoker.memo.alone(route.rule, .bypass("route-off"))) }
         var call = call
         let wantsNew = RequestKey.asksForNew(call.request)
-        let isRefresh = wantsNew && mayInvalidate(call)
+        let isRefresh = wantsNew && mayMakeAnew(call)
         if wantsNew, !isRefresh {
             switch route.unauthorized {
             case .fail:
@@ -100,7 +100,7 @@ package final class FunctionURLService: HTTPService {
     }
 
     /// Is it signed by somebody who may have a cached response made anew?
-    private func mayInvalidate(_ call: Call) -> Bool {
+    private func mayMakeAnew(_ call: Call) -> Bool {
         let request = call.request
         guard request.header(.authorization) != nil else { return false }
         let now = Loop.epochMilliseconds / 1000

@@ -82,9 +82,8 @@ struct Ask {
         // The usual case has no policy to ask, and needs no context.
         let context = policy == nil && caller?.isRoot != false ? [:] : Self.context(request)
         own = caller?.verdict(action, on: resource, context) ?? .silent
-        self.policy =
-            policy?.verdict(
-                Policy.Question(action: action, resource: resource, caller: caller, context: caller?.context(context) ?? context)) ?? .silent
+        let whole = caller?.context(context) ?? context
+        self.policy = policy?.verdict(Policy.Question(action: action, resource: resource, caller: caller, context: whole)) ?? .silent
     }
 
     /// A policy that names a caller is enough for those of the bucket's account; others, and whoever is named by account only, need their

@@ -42,8 +42,10 @@ import Testing
         let seed = UInt64.random(in: 1...UInt64.max)
         var random = Random(seed: seed)
         for _ in 0..<20_000 {
-            let pattern = String((0..<Int.random(in: 0...7, using: &random)).map { _ in ["a", "b", "*", "?"].randomElement(using: &random) ?? "a" })
-            let text = String((0..<Int.random(in: 0...8, using: &random)).map { _ in ["a", "b"].randomElement(using: &random) ?? "a" })
+            func word(_ letters: [Character], _ most: Int) -> String {
+                String((0..<Int.random(in: 0...most, using: &random)).map { _ in letters.randomElement(using: &random) ?? "a" })
+            }
+            let (pattern, text) = (word(["a", "b", "*", "?"], 7), word(["a", "b"], 8))
             let isRight = Wildcard(pattern).matches(text) == defined(pattern[...], text[...])
             if !isRight { Issue.record("seed \(seed): \(pattern) \(text)") }
         }
@@ -115,7 +117,7 @@ import Testing
             (#"{"DateGreaterThan":{"aws:CurrentTime":"2026-11-25"}}"#, true), (#"{"DateLessThan":{"aws:CurrentTime":"2026-11-25T10:00:00+01:00"}}"#, false),
             (#"{"DateLessThanEquals":{"aws:CurrentTime":"2026-11-25T09:00:00.999Z"}}"#, true), (#"{"DateEquals":{"aws:EpochTime":"2026-11-25T09:00:00Z"}}"#, true),
             (#"{"DateGreaterThanEquals":{"aws:EpochTime":"1795597201"}}"#, false), (#"{"DateNotEquals":{"aws:CurrentTime":"2026-11-25T09:00:00Z"}}"#, false),
-            (#"{"ArnLike":{"aws:SourceArn":"arn:aws:s3:*:*:in*"}}"#, true), (#"{"ArnEquals":{"aws:SourceArn":"arn:aws:*:inbox"}}"#, false),
+            (#"{"ArnLike":{"aws:SourceArn":"arn:aws:s3:*:*:in*"}}"#, true), (#"{"ArnEquals":{"aws:SourceArn":"arn:aws:s3:*:*:in"}}"#, false),
             (#"{"ArnNotLike":{"aws:SourceArn":"arn:aws:s3:::inbox"}}"#, false), (#"{"ArnLike":{"s3:prefix":"arn:*:*:*:*:*"}}"#, false),
             (#"{"ForAllValues:StringEquals":{"s3:absent":"x"}}"#, true), (#"{"ForAnyValue:StringNotEquals":{"s3:absent":"x"}}"#, false), (#"{"ForAnyValue:StringLike":{"s3:prefix":"home*"}}"#, true),
             (#"{"StringEquals":{"s3:prefix":"home/ada"},"Bool":{"aws:SecureTransport":"true"}}"#, false),
@@ -152,7 +154,7 @@ import Testing
         }
     }
 
-    /// Damaged policies are refused or read; reading one never crashes, and no damage turns a refusal into a permission for others' buckets.
+    /// Damaged policies are refused or read, never a crash.
     @Test func damagedPoliciesNeverCrash() throws {
         let sample = Array(#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*"],"Resource":"arn:aws:s3:::b/${aws:username}/*","Condition":{"StringLike":{"s3:prefix":["a*"]},"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}]}"#.utf8)
         let seed = UInt64.random(in: 1...UInt64.max)
@@ -189,5 +191,7 @@ import Testing
 }
 
 extension String {
-    fileprivate func replacingOccurrences(_ of: String, _ with: String) -> String { split(separator: of, omittingEmptySubsequences: false).joined(separator: with) }
+    fileprivate func replacingOccurrences(_ of: String, _ with: String) -> String {
+        split(separator: of, omittingEmptySubsequences: false).joined(separator: with)
+    }
 }

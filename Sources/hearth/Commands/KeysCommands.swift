@@ -55,20 +55,18 @@ struct KeysList: ParsableCommand {
         if connection.json { return printJSON(answer.body) }
         let keys = jsonObject(answer.body)["keys"] as? [[String: Any]] ?? []
         printTable(
-            ["NAME", "ACCESS KEY", "STATE", "POLICY"],
+            ["NAME", "ACCESS KEY", "STATE", "STATEMENTS"],
             keys.map { key in
                 [
                     key["name"] as? String ?? "", key["access_key_id"] as? String ?? "",
-                    key["enabled"] as? Bool == true ? "enabled" : "disabled", Self.summary(key["policy"]),
+                    key["enabled"] as? Bool == true ? "enabled" : "disabled", String(Self.statements(key["policy"])),
                 ]
             })
     }
 
-    /// `2 statements`
-    private static func summary(_ policy: Any?) -> String {
-        guard let policy = policy as? [String: Any] else { return "none" }
-        let count = (policy["Statement"] as? [Any])?.count ?? 1
-        return "\(count) statement\(count == 1 ? "" : "s")"
+    /// Of a policy; without one there is none.
+    private static func statements(_ policy: Any?) -> Int {
+        (policy as? [String: Any]).map { ($0["Statement"] as? [Any])?.count ?? 1 } ?? 0
     }
 }
 

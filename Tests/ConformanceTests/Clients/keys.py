@@ -17,8 +17,10 @@ NO_RETRIES = Config(retries={"max_attempts": 0}, read_timeout=60, request_checks
 
 def of(name, service):
     key = KEYS[name]
+    # Addresses are presigned in the form of before unless one asks.
+    config = NO_RETRIES.merge(Config(signature_version="s3v4")) if service == "s3" else NO_RETRIES
     return boto3.client(
-        service, config=NO_RETRIES, aws_access_key_id=key["access_key_id"], aws_secret_access_key=key["secret_access_key"],
+        service, config=config, aws_access_key_id=key["access_key_id"], aws_secret_access_key=key["secret_access_key"],
         aws_session_token=key.get("session_token"))
 
 

@@ -80,7 +80,10 @@ struct PostForm {
             sizes = try PostPolicy(policy).check(fields, bucket: request.bucketText ?? "", now: request.now)
         }
         let access = try calls.access(request)
-        try access.check(asked, .postObject, key: key.description)
+        // What the form says as fields others say as headers.
+        var headers = request.headers.merging(fields.filter { $0.key.hasPrefix("x-amz-") }) { $1 }
+        for (name, field) in [("x-amz-acl", "acl"), ("x-amz-tagging", "tagging")] { headers[name] = fields[field] ?? headers[name] }
+        try access.check(S3Request(asked, headers: headers), .postObject, key: key.description)
         let put = try putRequest(calls, access, asked, key)
         return Upload(
             writer: calls.store.put(put), sizes: sizes, key: key, bucket: access.bucket.name, status: fields["success_action_status"],

@@ -76,10 +76,19 @@ def a_writer_writes_but_gives_nothing_away():
     denied(s3.put_object, "s3:PutObjectAcl", "arn:aws:s3:::attic/drop/a", "writer", Bucket="attic", Key="drop/a", Body=b"", ACL="public-read")
     denied(s3.put_object, "s3:PutObjectTagging", "arn:aws:s3:::attic/drop/a", "writer", Bucket="attic", Key="drop/a", Body=b"", Tagging="a=b")
     denied(s3.copy_object, "s3:GetObject", "arn:aws:s3:::vault/private/a", "writer", Bucket="attic", Key="drop/c", CopySource="vault/private/a")
+    for more, status in (({}, 204), ({"acl": "public-read"}, 403), ({"tagging": "<Tagging><TagSet></TagSet></Tagging>"}, 403)):
+        form = s3.generate_presigned_post("attic", "drop/form", Fields=more, Conditions=[{name: text} for name, text in more.items()])
+        equal(upload_form(form, b"by form")[0], status, f"a form with {more}")
     told = s3.delete_objects(Bucket="attic", Delete={"Objects": [{"Key": "drop/a"}, {"Key": "pub/a"}, {"Key": "drop/b", "VersionId": "null"}]})
     equal([entry["Key"] for entry in told["Deleted"]], ["drop/a"])
     equal(sorted((entry["Key"], entry["Code"]) for entry in told["Errors"]), [("drop/b", "AccessDenied"), ("pub/a", "AccessDenied")])
     equal(root.get_object(Bucket="attic", Key="pub/a")["Body"].read(), b"text of pub/a")
+
+
+def upload_form(form, file):
+    parts = [f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'.encode() for name, text in form["fields"].items()]
+    body = b"".join(parts) + b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + file + b"\r\n--x--\r\n"
+    return fetch(urllib.request.Request(form["url"], data=body, headers={"Content-Type": "multipart/form-data; boundary=x"}))
 
 
 def a_denial_outweighs_every_permission():

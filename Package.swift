@@ -13,15 +13,16 @@ let modules: [Module] = [
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
     Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
-    Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
     Module("Schedule", "rate, cron and at expressions: when the next tick is", []),
     Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "Schedule", "TOMLKit"]),
     // policy: pure, time is an argument
     Module("Pool", "workers of one version: dispatch, queue, spillover, start, stop", ["Base"]),
+    Module("IAM", "access keys and what their policies, and those of buckets, let them do", ["Base", "Crypto"]),
+    Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto", "IAM"]),
     // state
     Module("Cache", "the one shared cache engine: bounded store, TTL wheel, eviction, single flight, tags", ["Base"]),
     Module("DiskCache", "the cache's second level: what is worth keeping, in SQLite", ["Base", "Cache", "GRDB", "GRDBSQLite"]),
-    Module("Catalog", "functions, versions, aliases, code and concurrency settings", ["Base", "Crypto", "GRDB"]),
+    Module("Catalog", "functions, versions, aliases, code, concurrency settings, access keys", ["Base", "Crypto", "GRDB"]),
     Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "Zstd", "GRDB", "GRDBSQLite"]),
     Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
@@ -29,7 +30,7 @@ let modules: [Module] = [
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
     Module(
         "Invoker", "an invocation from admission to answer",
-        ["Base", "UV", "Crypto", "Archive", "HTTP", "Cache", "Catalog", "Pool", "Sandbox"]),
+        ["Base", "UV", "Crypto", "Archive", "HTTP", "IAM", "Cache", "Catalog", "Pool", "Sandbox"]),
     Module(
         "AsyncInvoke", "asynchronous events from their queue to workers, and what came of them to destinations",
         ["Base", "UV", "HTTP", "Schedule", "Catalog", "EventQueue", "Sandbox", "Invoker"]),
@@ -37,16 +38,16 @@ let modules: [Module] = [
     Module(
         "LambdaAPI", "Lambda control plane, Invoke, function URLs",
         [
-            "Base", "UV", "Crypto", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
+            "Base", "UV", "Crypto", "Archive", "HTTP", "IAM", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
             "AsyncInvoke",
         ]),
-    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),
+    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "IAM", "SigV4", "Net", "Objects"]),
     Module(
         "Accelerate", "an edge before a distant S3: uploads in parallel parts, reads through the cache",
-        ["Base", "UV", "Crypto", "HTTP", "SigV4", "Cache", "Net"]),
+        ["Base", "UV", "Crypto", "HTTP", "IAM", "SigV4", "Cache", "Net"]),
     Module(
         "Admin", "metrics, health, logs, Hearth's own calls",
-        ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
+        ["Base", "UV", "Crypto", "HTTP", "IAM", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
     Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
@@ -83,9 +84,10 @@ let tests: [(String, [String])] = [
     ("Base", ["Base"]),
     ("HTTP", ["Base", "HTTP"]),
     ("RESP", ["Base", "RESP"]),
-    ("SigV4", ["Base", "SigV4"]),
+    ("IAM", ["Base", "IAM"]),
+    ("SigV4", ["Base", "IAM", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
-    ("S3API", ["Base", "Objects", "S3API"]),
+    ("S3API", ["Base", "IAM", "Objects", "S3API"]),
     ("Archive", ["Archive"]),
     ("Schedule", ["Schedule"]),
     ("Config", ["Config"]),

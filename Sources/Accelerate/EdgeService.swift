@@ -1,6 +1,7 @@
 internal import Base
 package import Cache
 internal import HTTP
+internal import IAM
 package import Net
 package import SigV4
 package import UV
@@ -53,8 +54,8 @@ package final class EdgeService: HTTPService {
         cached = try CachedReads(cache, objectBytesMax: Limits.edgeCachedBytesMax, loop: loop)
         let host = origin.host.contains(":") ? "[\(origin.host)]:\(origin.port)" : "\(origin.host):\(origin.port)"
         signer = OriginSigner(host: host, credentials: settings.credentials) { Loop.epochMilliseconds / 1000 }
-        let credentials = settings.credentials
-        verifier = Verifier { $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
+        let key = AccessKey(id: settings.credentials.accessKeyID, secret: settings.credentials.secretAccessKey)
+        verifier = Verifier(Keyring(account: "", root: key))
     }
 
     // MARK: HTTPService

@@ -4,6 +4,7 @@ package import Catalog
 internal import Crypto
 internal import Dispatch
 internal import HTTP
+package import IAM
 package import Invoker
 package import Net
 internal import UV
@@ -13,18 +14,27 @@ internal import UV
 /// Open to everybody who reaches the listener: `healthz`, `readyz`, `metrics`, and `code/…` with its token. All else has
 /// been signed.
 package final class AdminService: HTTPService {
-    private let invoker: Invoker
-    private let catalog: Catalog
+    let invoker: Invoker
+    let catalog: Catalog
     let events: EventDispatcher
     let sources: any EventSources
+    let keyring: Keyring
+    private let arnPrefix: String
     private let tokenKey: [UInt8]
-    private let queue = DispatchQueue(label: "hearth.admin")
+    let queue = DispatchQueue(label: "hearth.admin")
     /// The functions of the start that could not be deployed; nil: they are being deployed.
     package var undeployed: [String]?
     private var promoting: Set<String> = []
 
-    /// - Parameter secret: signs the addresses of packages.
-    package init(invoker: Invoker, catalog: Catalog, events: EventDispatcher, sources: any EventSources, secret: String) {
+    /// - Parameters:
+    ///   - arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
+    ///   - secret: signs the addresses of packages.
+    package init(
+        invoker: Invoker, catalog: Catalog, events: EventDispatcher, sources: any EventSources, keyring: Keyring, arnPrefix: String,
+        secret: String
+    ) {
+        self.keyring = keyring
+        self.arnPrefix = arnPrefix
         self.invoker = invoker
         self.events = events
         self.sources = sources
@@ -47,12 +57,38 @@ package final class AdminService: HTTPService {
         path.elementsEqual(UnsafeRawBufferPointer(start: healthzPath.utf8Start, count: healthzPath.utf8CodeUnitCount))
     }
 
+    /// Answers what needs no signature.
     package func handle(_ request: HTTPRequest) {
         if Self.isHealthz(request.path) { return request.connection.respond(200, text: "ok\n") }
-        let parts = request.path.split(separator: UInt8(ascii: "/")).dropFirst().map { part in
+        answer(request, parts(of: request))
+    }
+
+    /// - Parameter caller: who has signed it.
+    package func handle(_ request: HTTPRequest, as caller: Caller) {
+        let parts = parts(of: request)
+        if !caller.isRoot, let sentence = refusal(request, parts, caller) { return Report.fail(403, sentence, on: request.connection) }
+        answer(request, parts)
+    }
+
+    private func parts(of request: HTTPRequest) -> [String] {
+        request.path.split(separator: UInt8(ascii: "/")).dropFirst().map { part in
             let raw = UnsafeRawBufferPointer(rebasing: part)
             return String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
         }
+    }
+
+    /// The action of a call is `hearth:Read…` or `hearth:Change…` with the first part of its path: `hearth:ChangeCache`, `hearth:ReadKeys`;
+    /// what is about a function has that as its resource.
+    private func refusal(_ request: HTTPRequest, _ parts: [String], _ caller: Caller) -> String? {
+        let name = parts.first ?? ""
+        let isRead = request.head.method == .get || request.head.method == .head
+        let action = "hearth:\(isRead ? "Read" : "Change")\(name.prefix(1).uppercased())\(name.dropFirst())"
+        let resource = name == "functions" && parts.count > 1 ? arnPrefix + parts[1] : "*"
+        let context = requestContext(peer: request.connection.peerHost, userAgent: nil, epochSeconds: Loop.epochMilliseconds / 1000)
+        return caller.refusal(action, on: resource, context)
+    }
+
+    private func answer(_ request: HTTPRequest, _ parts: [String]) {
         let connection = request.connection
         let method = request.head.method == .head ? HTTPMethod.get : request.head.method
         switch (method, parts.first ?? "", parts.count) {
@@ -79,6 +115,7 @@ package final class AdminService: HTTPService {
             setSources(of: parts[1], request)
         case (.get, "schedules", 1): listSchedules(request)
         case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
+        case (_, "keys", _): keys(method, Array(parts.dropFirst()), request)
         case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)
         }

@@ -3,7 +3,7 @@ internal import Foundation
 internal import GRDB
 internal import Synchronization
 
-/// Functions, versions, aliases, code and concurrency settings, in SQLite. (Function URLs, policies and tags: CatalogAccess.swift;
+/// Functions, versions, aliases, code, concurrency settings and access keys, in SQLite. (Function URLs, policies and tags: CatalogAccess.swift;
 /// layers: CatalogLayers.swift.)
 ///
 /// A call that changes something returns when its transaction is on disk (`synchronous=FULL`): what it has acknowledged
@@ -15,6 +15,7 @@ package final class Catalog: Sendable {
     private let lock: FileLock
     let current: Mutex<CatalogSnapshot>
     let listener = Mutex<(@Sendable (CatalogSnapshot) -> Void)?>(nil)
+    let keys: Mutex<AccessKeys>
 
     /// Opens or makes `catalog.sqlite` in `directory`, which must exist and be writable.
     package init(directory: String) throws(CatalogError) {
@@ -32,6 +33,9 @@ package final class Catalog: Sendable {
             configuration.busyMode = .timeout(5)
             // A small page cache: what is asked often is in the snapshot, and packages only pass through.
             configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA cache_size = -256") }
+            // Its owner's alone: there are secrets in it. (SQLite gives the log beside it the same mode.)
+            close(open(directory + "/catalog.sqlite", O_CREAT | O_CLOEXEC, 0o600))
+            chmod(directory + "/catalog.sqlite", 0o600)
             database = try DatabaseQueue(path: directory + "/catalog.sqlite", configuration: configuration)
             // Not in `prepareDatabase`: GRDB sets NORMAL behind it when it turns to WAL, and then no commit is synced.
             try database.inDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
@@ -40,6 +44,7 @@ package final class Catalog: Sendable {
                 throw CatalogError.storage("\(directory)/catalog.sqlite was written by a newer Hearth: use that one")
             }
             current = Mutex(CatalogSnapshot(functions: try database.read { try Self.load($0) }))
+            keys = Mutex(AccessKeys(all: try database.read { try Self.loadKeys($0) }))
         } catch let error as CatalogError {
             throw error
         } catch {

@@ -13,6 +13,8 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
     case statementExists(String)
     case policyNotFound
     case policyTooLong(Int)
+    case accessKeyExists(String)
+    case accessKeyNotFound(String)
     case revisionMismatch
     case policyRevisionMismatch
     case layerRevisionMismatch
@@ -44,6 +46,8 @@ package enum CatalogError: Error, Equatable, CustomStringConvertible {
             "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
         case .layerRevisionMismatch:
             "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id"
+        case .accessKeyExists(let name): "there is an access key \(name) already: remove it first, or choose another name"
+        case .accessKeyNotFound(let name): "there is no access key \(name): see hearth keys list"
         case .revisionMismatch:
             "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
         case .codeShaMismatch(let given, let current):

@@ -24,6 +24,8 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
     package var logging: Logging?
     /// ARN of what gets the events of failed asynchronous invocations (DeadLetterConfig).
     package var deadLetter: String?
+    /// What its workers' key lets them do; nil: nothing.
+    package var access: Access?
     /// `[memoize]` of function.toml; nil: every invocation runs.
     package var memoize: Memoize?
     /// `[[route]]` of function.toml, in their order; nil: none.
@@ -90,6 +92,19 @@ package struct FunctionSettings: Codable, Equatable, Sendable {
             staleWhileRevalidate = try values.decodeIfPresent(Int.self, forKey: .staleWhileRevalidate)
             maxBytes = try values.decodeIfPresent(Int.self, forKey: .maxBytes)
             audit = try values.decodeIfPresent(Double.self, forKey: .audit)
+        }
+    }
+
+    /// `buckets` and `policy` of function.toml.
+    package struct Access: Codable, Equatable, Sendable {
+        /// `NAME` to read, `NAME:rw` to write too.
+        package var buckets: [String]?
+        /// An identity-based policy in JSON.
+        package var policy: String?
+
+        package init(buckets: [String]?, policy: String?) {
+            self.buckets = buckets
+            self.policy = policy
         }
     }
 

@@ -8,6 +8,7 @@ internal import GRDB
 ///         └───── aliases ───────┘
 ///         └── event_invoke, url_configs, policies
 ///     layers ◀── layer_versions ──digest──▶ code ◀──digest── version_layers ──▶ versions
+///     access_keys
 ///
 /// Invariants:
 ///  1. A row of `versions` never changes but for getting its number, once, and for `revision`. A change of code or settings is a
@@ -125,6 +126,19 @@ enum Schema {
                     INSERT INTO policies (function, qualifier, statements, revision)
                     SELECT id, '$LATEST', ?, lower(hex(randomblob(16))) FROM functions
                     """, arguments: [open.statements])
+        }
+        migrator.registerMigration("4: access keys") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE access_keys (
+                        name TEXT PRIMARY KEY NOT NULL,
+                        id TEXT NOT NULL UNIQUE,
+                        secret TEXT NOT NULL,
+                        policy TEXT,
+                        enabled INTEGER NOT NULL,
+                        created INTEGER NOT NULL
+                    );
+                    """)
         }
         return migrator
     }

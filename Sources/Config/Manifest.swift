@@ -28,6 +28,10 @@ package struct Manifest: Equatable, Sendable {
     package var allowsBackground: Bool
     package var isOffline: Bool
     package var snapStart: Bool
+    /// `NAME` or `NAME:rw`
+    package var buckets: [String]
+    /// JSON, or the path of a file with it, from the function's directory.
+    package var policy: String?
     package var memoize: Memoize?
 
     package var routes: [Route]
@@ -116,6 +120,12 @@ package struct Manifest: Equatable, Sendable {
         ConfigKey(
             "snap_start", .text(default: "off"),
             "on: workers of a provided runtime are forked once awslambdaric (Python) has initialised."),
+        ConfigKey(
+            "buckets", .list(default: []),
+            "Buckets of this Hearth that the function may read, as \"inbox\", or read and write, as \"counts:rw\"."),
+        ConfigKey(
+            "policy", .text(default: nil),
+            "What else its key lets it do: an AWS policy in JSON, or the file with one. Without buckets and policy it may do nothing."),
         ConfigKey(
             "network", .text(default: "host"), "host: the machine's; none: a network of its own with nobody in it."),
         ConfigKey(
@@ -219,6 +229,11 @@ package struct Manifest: Equatable, Sendable {
         allowsBackground = try file.choice("background", ["frozen", "allowed"]) == "allowed"
         snapStart = try file.choice("snap_start", ["off", "on"]) == "on"
         isOffline = try file.choice("network", ["host", "none"]) == "none"
+        buckets = file.list("buckets") ?? []
+        if let bucket = buckets.first(where: { !Self.isBucketGrant($0) }) {
+            throw file.fail("buckets", "buckets: \"\(bucket)\" is neither the name of a bucket (to be read) nor NAME:rw (to be written too)")
+        }
+        policy = file.text("policy")
         memoize = try Self.memoize(file)
         for table in ["route", "on.object", "on.schedule"] {
             guard let given = Self.keys.first(where: { $0.path.hasPrefix(table + ".") && file.has($0.path) }) else { continue }
@@ -361,6 +376,14 @@ package struct Manifest: Equatable, Sendable {
             }
         }
         return nil
+    }
+
+    /// A bucket's name as S3 has them, with or without `:rw` behind it.
+    package static func isBucketGrant(_ text: String) -> Bool {
+        let name = text.hasSuffix(":rw") ? text.dropLast(3) : text[...]
+        func isPlain(_ byte: UInt8?) -> Bool { byte.map { (97...122).contains($0) || (48...57).contains($0) } ?? false }
+        return (3...63).contains(name.utf8.count) && isPlain(name.utf8.first) && isPlain(name.utf8.last)
+            && name.utf8.allSatisfy { isPlain($0) || $0 == 45 || $0 == 46 }
     }
 
     /// A function's name: 1 to 64 of letters, digits, `-` and `_` (Lambda's pattern).

@@ -245,9 +245,8 @@ package final class HTTPRequestParser {
             head.framing = .chunked
         }
         head.keepAlive = !section.saysClose && (head.minorVersion > 0 || section.saysKeepAlive)
-        // a client of HTTP/1.0 cannot wait, and one without a body need not
-        head.expectContinue =
-            section.expectsContinue && head.minorVersion > 0 && head.framing != .none
-            && head.framing != .length(0)
+        // A client of HTTP/1.0 cannot wait. One whose body is empty need not, but botocore does: a final answer without 100 before it
+        // makes it read the next one on this connection wrongly.
+        head.expectContinue = section.expectsContinue && head.minorVersion > 0 && head.framing != .none
     }
 }

@@ -4,6 +4,7 @@ package import Catalog
 internal import Crypto
 internal import Dispatch
 internal import Glibc
+package import IAM
 package import Sandbox
 internal import Synchronization
 package import UV
@@ -28,7 +29,9 @@ package final class CodeStore: Sendable {
     private let isolation: Isolation?
     private let cgroups: Cgroups?
     private let cacheDirectory: String?
-    private let queue = DispatchQueue(label: "hearth.code")
+    /// Begins to work when it is known where workers reach the API.
+    private let queue = DispatchQueue(label: "hearth.code", attributes: .initiallyInactive)
+    private let apiEndpoint = Mutex("")
     private let interpreters = Interpreters()
     /// Digests whose directory this server has unpacked or compared. Used on `queue` only.
     private let intact = Mutex<Set<String>>([])
@@ -52,22 +55,30 @@ package final class CodeStore: Sendable {
         queue.async { self.removeLeftovers() }
     }
 
-    /// Prepares `version` of `function` and calls back on the loop.
+    /// Begins to prepare versions.
+    ///
+    /// - Parameter api: the API listener's URL, as workers reach it.
+    package func start(api: String) {
+        apiEndpoint.withLock { $0 = api }
+        queue.activate()
+    }
+
+    /// Prepares `version` of `function`, whose workers sign with `key`, and calls back on the loop.
     package func prepare(
-        _ version: VersionEntry, of function: String, on loop: Loop,
+        _ version: VersionEntry, of function: String, key: Keyring.FunctionKey, on loop: Loop,
         _ done: @escaping (Result<WorkerRecipe, CodeFailure>) -> Void
     ) {
         let done = LoopBound(done, on: loop)
         queue.async { [remote = loop.remote] in
             let result: Result<WorkerRecipe, CodeFailure>
-            do throws(CodeFailure) { result = .success(try self.recipe(version, of: function)) } catch {
+            do throws(CodeFailure) { result = .success(try self.recipe(version, of: function, key)) } catch {
                 result = .failure(error)
             }
             remote.post { done.wrapped(result) }
         }
     }
 
-    private func recipe(_ version: VersionEntry, of function: String) throws(CodeFailure) -> WorkerRecipe {
+    private func recipe(_ version: VersionEntry, of function: String, _ key: Keyring.FunctionKey) throws(CodeFailure) -> WorkerRecipe {
         if version.settings.concurrency.isOffline == true, isolation?.hasNamespaces != true {
             throw CodeFailure(
                 description: "\(function): network = \"none\" needs a sandbox, and none can be made here: hearth doctor says why")
@@ -100,6 +111,7 @@ package final class CodeStore: Sendable {
                 directory: seen(code), environment: environment, canFork: snapStart && runtime != "swift",
                 isolation: isolation)
         }
+        recipe.environment += credentials(key, version)
         recipe.owner = function
         recipe.placed = [(code, Isolation.codeDirectory), (directory + "/runtimes", Isolation.runtimeDirectory)]
         if let cacheDirectory { recipe.placed.append((cacheDirectory, Isolation.cacheDirectory)) }
@@ -171,6 +183,18 @@ package final class CodeStore: Sendable {
             let major = "node" + runtime.dropFirst("nodejs".count).prefix { $0.isNumber }
             add("NODE_PATH", ["\(opt)/nodejs/\(major)/node_modules", "\(opt)/nodejs/node_modules"])
         }
+    }
+
+    /// What AWS's SDKs look for. Who has no network reaches nobody, and is told of nobody.
+    private func credentials(_ key: Keyring.FunctionKey, _ version: VersionEntry) -> [String] {
+        let settings = version.settings
+        guard settings.concurrency.isOffline != true else { return [] }
+        var variables = [
+            "AWS_ACCESS_KEY_ID=\(key.key.id)", "AWS_SECRET_ACCESS_KEY=\(key.key.secret)", "AWS_SESSION_TOKEN=\(key.token)",
+        ]
+        // Who wants to go elsewhere says so in [environment].
+        if settings.environment["AWS_ENDPOINT_URL"] == nil { variables.append("AWS_ENDPOINT_URL=\(apiEndpoint.withLock { $0 })") }
+        return variables
     }
 
     /// Lets Python, if that is what the bootstrap runs, find the module that makes a zygote of the stock client.

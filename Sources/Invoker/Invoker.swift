@@ -1,6 +1,7 @@
 package import Base
 package import Cache
 package import Catalog
+package import IAM
 internal import Pool
 package import UV
 
@@ -63,11 +64,14 @@ package final class Invoker {
     private(set) lazy var care = WorkerCare(self)
     /// Results that answer equal invocations.
     package let memo: Memo
+    /// Has the keys that workers sign with.
+    let keyring: Keyring
 
     /// - Parameter seed: of request ids and of what is audited.
     package init(
-        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, cache: Cache, settings: InvokerSettings, seed: UInt64
+        loop: Loop, snapshot: CatalogSnapshot, codeStore: CodeStore, cache: Cache, keyring: Keyring, settings: InvokerSettings, seed: UInt64
     ) throws(CacheError) {
+        self.keyring = keyring
         self.loop = loop
         self.snapshot = .empty
         self.codeStore = codeStore
@@ -280,7 +284,10 @@ package final class Invoker {
 
     /// A pool that drains may have become empty.
     func drained() {
-        drainingPools.removeAll { $0.isEmpty }
+        drainingPools.removeAll { pool in
+            if pool.isEmpty { pool.revokeKey() }
+            return pool.isEmpty
+        }
         if !departed.isEmpty { forgetDeparted() }
         guard isStopping, let onStopped, allPools.allSatisfy(\.isEmpty) else { return }
         self.onStopped = nil

@@ -157,6 +157,8 @@ private struct MemoScope {
             add(name)
             add(value)
         }
+        // What was made with other permissions is no answer.
+        if let access = settings.access { for part in (access.buckets ?? []) + ["/", access.policy ?? ""] { add(part) } }
         return Digest.sha256(text.bytes)
     }
 }

@@ -135,6 +135,9 @@ package final class VersionPool {
 
     var isEmpty: Bool { pool.isEmpty && slots.isEmpty && source.isEmpty }
 
+    /// Its last worker is gone: what they signed with is good no more.
+    func revokeKey() { source.revokeKey() }
+
     package var gauges: PoolGauges {
         let counts = pool.counts
         var gauges = PoolGauges()

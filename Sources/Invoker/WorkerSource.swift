@@ -1,6 +1,8 @@
 internal import Base
 internal import Catalog
+internal import Crypto
 internal import Glibc
+internal import IAM
 internal import Pool
 internal import Sandbox
 internal import UV
@@ -48,6 +50,8 @@ final class WorkerSource {
     private var zygote: Zygote?
     private var zygoteTimer: Timer?
     private var waiting: [StartOrder] = []
+    /// What the version's processes sign with; made when the first of them is needed.
+    private var key: Keyring.FunctionKey?
     private var isClosed = false
     /// The last failed init.
     var initFault: InitFault?
@@ -150,7 +154,7 @@ final class WorkerSource {
 
     private func prepare() {
         recipe = .preparing
-        invoker.codeStore.prepare(version, of: function, on: invoker.loop) { [self] result in
+        invoker.codeStore.prepare(version, of: function, key: key ?? makeKey(), on: invoker.loop) { [self] result in
             switch result {
             case .success(let ready):
                 recipe = .ready(ready)
@@ -161,6 +165,19 @@ final class WorkerSource {
                 failAll(failure.description)
             }
         }
+    }
+
+    private func makeKey() -> Keyring.FunctionKey {
+        let settings = version.settings
+        let made = invoker.keyring.grant(
+            function, role: settings.role, policies: settings.access?.policies ?? [], random: randomBytes(Keyring.grantBytes))
+        key = made
+        return made
+    }
+
+    func revokeKey() {
+        if let key { invoker.keyring.revoke(key) }
+        key = nil
     }
 
     private func makeZygote(_ recipe: WorkerRecipe) {

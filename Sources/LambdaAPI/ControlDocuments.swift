@@ -53,6 +53,8 @@ struct ConfigurationDocument: Decodable {
     var HearthURL: String?
     /// Hearth's own: what `function.toml` can say and Lambda cannot.
     var HearthConcurrency: FunctionSettings.Concurrency?
+    /// What its workers' key lets them do; replaces all that was said of it before.
+    var HearthAccess: FunctionSettings.Access?
     /// What it keeps of results; replaces all that was said of it before.
     var HearthCache: CacheDocument?
 }

@@ -17,9 +17,8 @@ struct FunctionURLEvent {
     let traceID: UnsafeRawBufferPointer
     let epochMilliseconds: UInt64
     let port: Int
-    /// Who has signed it, where that is asked for, and whose account this is.
+    /// Who has signed it, where that is asked for.
     let caller: Identity?
-    let accountID: String
 
     /// An upper bound of what `write` adds, bodies in base64 included.
     var bytesExpected: Int { 1024 + request.bytes.count * 2 + request.body.count * 2 }
@@ -34,7 +33,7 @@ struct FunctionURLEvent {
         writeHeaders(to: out)
         writeQuery(to: out)
         out.append(#","requestContext":{"accountId":""#)
-        out.append(caller == nil ? "anonymous" : accountID)
+        out.append(caller?.caller.account ?? "anonymous")
         out.append(#"","apiId":""#)
         out.append(function)
         out.append("\"")
@@ -62,19 +61,21 @@ struct FunctionURLEvent {
         out.append("}")
     }
 
-    /// (Lambda developer guide, "Request payload format".) All keys of this node are its owner's.
-    private func writeAuthorizer(_ caller: Identity, to out: ByteBuffer) {
-        out.append(#","authorizer":{"iam":{"accessKey":"#)
-        out.append(jsonString: caller.accessKeyID)
-        out.append(#","accountId":""#)
-        out.append(accountID)
-        out.append(#"","callerId":""#)
-        out.append(accountID)
-        out.append(#"","cognitoIdentity":null,"principalOrgId":null,"userArn":"arn:aws:iam::"#)
-        out.append(accountID)
-        out.append(#":root","userId":""#)
-        out.append(accountID)
-        out.append(#""}}"#)
+    /// (Lambda developer guide, "Request payload format".)
+    private func writeAuthorizer(_ identity: Identity, to out: ByteBuffer) {
+        let caller = identity.caller
+        let members = [
+            ("accessKey", identity.accessKeyID), ("accountId", caller.account), ("callerId", caller.name), ("userArn", caller.arn),
+            ("userId", caller.name),
+        ]
+        out.append(#","authorizer":{"iam":{"cognitoIdentity":null,"principalOrgId":null"#)
+        for (name, value) in members {
+            out.append(",")
+            out.append(jsonString: name)
+            out.append(":")
+            out.append(jsonString: value)
+        }
+        out.append("}}")
     }
 
     /// `12/Mar/2020:19:03:58 +0000`

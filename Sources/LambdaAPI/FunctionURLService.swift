@@ -1,10 +1,11 @@
 package import Base
 internal import Catalog
 internal import HTTP
+package import IAM
 package import Invoker
 package import Net
 internal import Sandbox
-package import SigV4
+internal import SigV4
 internal import UV
 
 /// The front listener's functions: `http://FRONT/NAME/…` and `http://FRONT/NAME:ALIAS/…`, for whom their function URLs let in; with
@@ -12,22 +13,22 @@ internal import UV
 package final class FunctionURLService: HTTPService {
     private let invoker: Invoker
     private let arnPrefix: String
-    private let accountID: String
     /// The port that `x-forwarded-port` tells.
     package var port = 0
     private let trace = ByteBuffer(capacity: 64)
     private let arn = ByteBuffer(capacity: 256)
     private let scratch = FunctionURLRenderer.Scratch()
     private let verifier: Verifier
+    private let account: String
 
     /// - Parameters:
     ///   - arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
-    ///   - credentials: of the node, whose owner may have routes made anew.
-    package init(invoker: Invoker, arnPrefix: String, credentials: Credentials) {
-        verifier = Verifier { $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
+    ///   - keyring: whose callers may use URLs with AWS_IAM and have cached responses made anew, if their policies allow it.
+    package init(invoker: Invoker, arnPrefix: String, keyring: Keyring) {
+        verifier = Verifier(keyring)
+        account = keyring.account
         self.invoker = invoker
         self.arnPrefix = arnPrefix
-        accountID = String(arnPrefix.split(separator: ":").dropFirst(4).first ?? "")
     }
 
     package func bodyBytesMax(_ request: HTTPRequest) -> Int { Limits.eventBytesMax }
@@ -71,6 +72,7 @@ package final class FunctionURLService: HTTPService {
         }
         if url.isSigned {
             guard let caller = signer(request) else { return URLRefusal.unsigned(request, invoker, call.cors) }
+            guard may(caller, "lambda:InvokeFunctionUrl", call) else { return URLRefusal.forbidden(request, invoker, call.cors) }
             call.caller = caller
         } else if !url.isOpen {
             return URLRefusal.forbidden(request, invoker, call.cors)
@@ -126,7 +128,7 @@ package final class FunctionURLService: HTTPService {
         if route.isOff { return run(call, invoker.memo.alone(route.rule, .bypass("route-off"))) }
         var call = call
         let wantsNew = RequestKey.asksForNew(call.request)
-        let isRefresh = wantsNew && isSigned(call.request)
+        let isRefresh = wantsNew && mayMakeAnew(call)
         if wantsNew, !isRefresh {
             switch route.unauthorized {
             case .fail:
@@ -143,8 +145,17 @@ package final class FunctionURLService: HTTPService {
         lookUp(route.rule, call)
     }
 
-    /// Is it signed with the node's credentials?
-    private func isSigned(_ request: HTTPRequest) -> Bool { signer(request) != nil }
+    /// Is it signed by somebody who may have a cached response made anew?
+    private func mayMakeAnew(_ call: Call) -> Bool {
+        signer(call.request).map { may($0, "execute-api:InvalidateCache", call) } ?? false
+    }
+
+    private func may(_ identity: Identity, _ action: String, _ call: Call) -> Bool {
+        let context = requestContext(
+            peer: call.request.connection.peerHost, userAgent: nil, epochSeconds: Loop.epochMilliseconds / 1000)
+        return identity.caller.account == account
+            && identity.caller.refusal(action, on: arnPrefix + call.function.name, context) == nil
+    }
 
     /// Who has signed a request; nil: nobody who is known here.
     private func signer(_ request: HTTPRequest) -> Identity? {
@@ -173,7 +184,7 @@ package final class FunctionURLService: HTTPService {
         if let given = call.request.header(.amznTraceID), given.count <= 256 { trace.append(given) }
         let event = FunctionURLEvent(
             request: call.request, function: call.function.name, rawPath: call.rawPath, requestID: call.id, traceID: trace.bytes,
-            epochMilliseconds: Loop.epochMilliseconds, port: port, caller: call.caller, accountID: accountID)
+            epochMilliseconds: Loop.epochMilliseconds, port: port, caller: call.caller)
         let message = beginMessage(
             call.id, call.function, call.resolution, arnPrefix: arnPrefix, trace: trace.bytes,
             clientContext: UnsafeRawBufferPointer(start: nil, count: 0), eventBytes: event.bytesExpected, scratch: arn)

@@ -3,6 +3,7 @@ internal import Base
 package import Catalog
 internal import Config
 internal import Foundation
+internal import IAM
 
 /// A call of the control plane, taken off the loop.
 struct ControlRequest: Sendable {
@@ -18,6 +19,9 @@ struct ControlRequest: Sendable {
     /// HOST:PORT of function URLs.
     let front: String
     let epochMilliseconds: Int64
+    let caller: Caller
+    /// Numeric address of the other side.
+    let peer: String
 
     var rest: ArraySlice<String> { path.dropFirst(3) }
 
@@ -70,6 +74,7 @@ package struct LambdaControl: Sendable {
     func run(_ request: ControlRequest) throws(LambdaFault) -> ControlAnswer {
         let path = request.path
         guard path.count >= 2 else { throw unknown(request) }
+        try authorize(request)
         if path[1] == "account-settings", path.count == 2, request.method == "GET" { return try accountSettings() }
         if path[1] == "tags", path.count == 3 { return try tags(request) }
         if path[1] == "layers" { return try layers(request) }

@@ -24,6 +24,7 @@ extension LambdaControl {
         guard tags.count <= Catalog.tagsMax else { throw .invalidParameter("Number of tags exceeds resource tag limit.") }
         var settings = FunctionSettings(runtime: runtime, handler: handler)
         try apply(document, try document.Layers.map(references), to: &settings)
+        try checkPassesRole(settings, before: nil, request)
         if let architectures = document.Architectures { settings.architectures = architectures }
         let package = try package(document.Code)
         try check(settings.layers, with: package.unzipped)
@@ -153,6 +154,7 @@ extension LambdaControl {
         if let layers { settings.layers = layers.isEmpty ? nil : layers }
         if let letters = document.DeadLetterConfig { settings.deadLetter = try deadLetter(letters) }
         if let concurrency = document.HearthConcurrency { settings.concurrency = concurrency }
+        if let access = document.HearthAccess { try apply(access, to: &settings) }
         if let cache = document.HearthCache {
             settings.memoize = cache.memoize
             settings.routes = cache.routes?.isEmpty == false ? cache.routes : nil
@@ -220,11 +222,13 @@ extension LambdaControl {
         try judge(document)
         // Judged before the transaction, so that a refused request changes nothing.
         var probe = try function(reference).latest.settings
+        let before = probe
         let layers = try document.Layers.map(references)
         try apply(document, layers, to: &probe)
         if layers?.isEmpty == false, let zip = try catalog.code(digest: function(reference).latest.codeDigest) {
             try check(layers, with: unzippedBytes(zip))
         }
+        try checkPassesRole(probe, before: before, request)
         let (function, version) = try catalog.update(
             reference.name, settings: { settings in try? apply(document, layers, to: &settings) }, revision: document.RevisionId,
             at: request.epochMilliseconds)

@@ -28,6 +28,11 @@ struct LambdaFault: Error {
     static let accessDenied = LambdaFault(
         status: 403, type: "AccessDeniedException", message: nil, capitalised: true, hasType: false)
 
+    /// The caller's policies do not allow it.
+    static func denied(_ sentence: String) -> LambdaFault {
+        LambdaFault(status: 403, type: "AccessDeniedException", message: sentence, capitalised: true, hasType: false)
+    }
+
     static func validation(_ violations: [Violation]) -> LambdaFault {
         let head = violations.count == 1 ? "1 validation error" : "\(violations.count) validation errors"
         return LambdaFault(
@@ -61,6 +66,7 @@ struct LambdaFault: Error {
                 message: "No Provisioned Concurrency Config found for this function")
         case .eventInvokeNotFound(_, let qualifier):
             self = .notFound("The function \(arn):\(qualifier) doesn't have an EventInvokeConfig")
+        case .accessKeyExists, .accessKeyNotFound: self = .conflict(error.description)
         case .revisionMismatch, .policyRevisionMismatch, .layerRevisionMismatch:
             self = LambdaFault(status: 412, type: "PreconditionFailedException", message: error.description)
         case .codeShaMismatch: self = .invalidParameter(error.description)

@@ -5,6 +5,7 @@ internal import Dispatch
 internal import EventQueue
 internal import Foundation
 internal import HTTP
+package import IAM
 package import Invoker
 package import Net
 internal import Sandbox
@@ -12,7 +13,7 @@ package import SigV4
 internal import UV
 
 /// The Lambda API on the API listener: Invoke on the loop, everything else on the control queue.
-package final class LambdaService: HTTPService {
+package final class LambdaService {
     private let invoker: Invoker
     private let control: LambdaControl
     private let events: EventDispatcher
@@ -78,9 +79,9 @@ package final class LambdaService: HTTPService {
         Self.send(fault, invoker.makeRequestID(), on: request.connection)
     }
 
-    /// The request's signature has been verified.
-    package func handle(_ request: HTTPRequest) {
-        if request.head.method == .post, let (kind, name) = invokeCall(request.path) { return invoke(request, kind, name) }
+    /// - Parameter caller: who has signed it.
+    package func handle(_ request: HTTPRequest, as caller: Caller) {
+        if request.head.method == .post, let (kind, name) = invokeCall(request.path) { return invoke(request, kind, name, caller) }
         var query: [String: String] = [:]
         var tagKeys: [String] = []
         for part in request.query.split(separator: UInt8(ascii: "&")) {
@@ -103,7 +104,8 @@ package final class LambdaService: HTTPService {
         let host = request.header(.host).map { String(decoding: $0, as: UTF8.self) } ?? ""
         let call = ControlRequest(
             method: request.text(request.head.methodRange), path: path, query: query, tagKeys: tagKeys, body: Array(request.body),
-            host: host, front: front.name(at: host), epochMilliseconds: Int64(Loop.epochMilliseconds))
+            host: host, front: front.name(at: host), epochMilliseconds: Int64(Loop.epochMilliseconds),
+            caller: caller, peer: request.connection.peerHost)
         run(call, on: request.connection)
     }
 
@@ -200,10 +202,11 @@ package final class LambdaService: HTTPService {
 
     // MARK: Invoke
 
-    private func invoke(_ request: HTTPRequest, _ kind: InvokeKind, _ name: UnsafeRawBufferPointer) {
+    private func invoke(_ request: HTTPRequest, _ kind: InvokeKind, _ name: UnsafeRawBufferPointer, _ caller: Caller) {
         let arrived = invoker.loop.now
         let id = invoker.makeRequestID()
         do throws(LambdaFault) {
+            if !caller.isRoot { try authorize(request, name, caller) }
             let (function, resolution) = try resolve(request, name)
             let type = request.header(.amzInvocationType).map { String(decoding: $0, as: UTF8.self) } ?? "RequestResponse"
             switch type {
@@ -245,15 +248,28 @@ package final class LambdaService: HTTPService {
         }
     }
 
+    /// Who is not allowed to invoke is not told either what could be invoked.
+    private func authorize(_ request: HTTPRequest, _ raw: UnsafeRawBufferPointer, _ caller: Caller) throws(LambdaFault) {
+        let reference = try reference(request, raw)
+        let context = requestContext(
+            peer: request.connection.peerHost, userAgent: nil, epochSeconds: Loop.epochMilliseconds / 1000)
+        let resource = control.arn(reference.name, reference.qualifier)
+        if let sentence = caller.refusal("lambda:\(LambdaActions.invoke)", on: resource, context) { throw .denied(sentence) }
+    }
+
+    private func reference(_ request: HTTPRequest, _ raw: UnsafeRawBufferPointer) throws(LambdaFault) -> FunctionReference {
+        try FunctionReference(
+            String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self),
+            queryQualifier: queryValue(request.query, "Qualifier"), form: .namespaced, region: control.region, accountID: control.accountID)
+    }
+
     private func resolve(_ request: HTTPRequest, _ raw: UnsafeRawBufferPointer) throws(LambdaFault) -> (FunctionEntry, Resolution) {
         let qualifier = queryValue(request.query, "Qualifier")
         // The usual case: a bare name, found without making a string.
         if qualifier == nil, let function = invoker.snapshot.function(named: raw), let resolution = function.resolve(qualifier: nil) {
             return (function, resolution)
         }
-        let text = String(decoding: percentDecode(raw, plusIsSpace: false) ?? Array(raw), as: UTF8.self)
-        let reference = try FunctionReference(
-            text, queryQualifier: qualifier, form: .namespaced, region: control.region, accountID: control.accountID)
+        let reference = try reference(request, raw)
         let shown = control.arn(reference.name, reference.qualifier ?? "$LATEST")
         guard let function = invoker.snapshot.function(named: reference.name),
             let resolution = function.resolve(qualifier: reference.qualifier, draw: invoker.randomBits())

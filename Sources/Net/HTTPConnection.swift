@@ -196,7 +196,7 @@ package final class HTTPConnection {
         }
         try beginStreaming(request)
         guard state == .body || state == .streaming else { return }
-        if parser.expectContinue, bytes.count < requestBytes || parser.framing == .chunked {
+        if parser.expectContinue, bytes.count < requestBytes || parser.framing == .chunked || parser.framing == .length(0) {
             output.append("HTTP/1.1 100 Continue\r\n\r\n")
         }
     }

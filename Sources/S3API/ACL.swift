@@ -175,7 +175,6 @@ package struct S3Accounts: Sendable {
     package init(_ all: [S3Account]) { self.all = all }
 
     func named(_ id: String) -> S3Account? { all.first { $0.id == id } }
-    func withKey(_ accessKeyID: String) -> S3Account? { all.first { $0.accessKeyID == accessKeyID } }
 
     /// `ID` and `DisplayName`.
     func write(_ id: String, to xml: XMLWriter) {

@@ -1,4 +1,5 @@
 internal import HTTP
+internal import IAM
 internal import Objects
 
 /// Buckets and what is set of them.
@@ -136,9 +137,22 @@ extension S3Calls {
         return given
     }
 
+    /// Throws MalformedPolicy, with what is wrong.
+    func bucketPolicy(_ json: [UInt8], of bucket: String) throws(S3Fault) -> Policy {
+        let policy: Policy
+        do throws(PolicyError) { policy = try Policy(json, kind: .resource) } catch {
+            throw S3Fault(400, "MalformedPolicy", error.description)
+        }
+        let arn = "arn:aws:s3:::\(bucket)"
+        for text in policy.resources where !(text == "*" || text == arn || text.hasPrefix(arn + "/") || text.hasPrefix("arn:aws:s3:::*")) {
+            throw S3Fault(400, "MalformedPolicy", "Policy has invalid resource")
+        }
+        return policy
+    }
+
     func putPolicy(_ access: BucketAccess, _ body: [UInt8]) async throws(S3Fault) -> S3Answer {
         guard body.count <= 20 * 1024 else { throw S3Fault(400, "PolicyTooLarge", "Policy exceeds the maximum allowed size of 20 KiB") }
-        let policy = try Policy(body, bucket: access.bucket.name.text)
+        let policy = try bucketPolicy(body, of: access.bucket.name.text)
         if access.block.blocksPolicy, policy.isPublic { throw .accessDenied }
         return try await setDocument(.policy, body, access.bucket.name, answer: .noContent)
     }

@@ -1,3 +1,4 @@
+internal import IAM
 internal import Objects
 
 /// A bucket's CORS rules (Fetch standard, "CORS protocol"; Amazon S3 User Guide, "CORS configuration").
@@ -10,11 +11,11 @@ struct CORS: Sendable {
         let maxAge: String?
 
         func allows(origin: String, method: String) -> Bool {
-            methods.contains(method) && origins.contains { Policy.matches(origin, $0) }
+            methods.contains(method) && origins.contains { Wildcard($0).matches(origin) }
         }
 
         func allows(headers asked: [String]) -> Bool {
-            asked.allSatisfy { name in headers.contains { Policy.matches(name.lowercased(), $0.lowercased()) } }
+            asked.allSatisfy { name in headers.contains { Wildcard($0.lowercased()).matches(name.lowercased()) } }
         }
     }
 

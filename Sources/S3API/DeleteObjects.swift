@@ -50,7 +50,7 @@ extension S3Calls {
             guard let key = item.first("Key")?.text else { throw .malformedXML }
             let version = item.text("VersionId").flatMap { $0.isEmpty ? nil : $0 }
             do throws(S3Fault) {
-                try access.check(request, .deleteObjects, key: key)
+                try access.check(request, .deleteObjects, key: key, isVersion: version != nil)
                 entries.append(Entry(key: key, version: version, request: try Self.request(item, key: key, version: version)))
             } catch { errors.append((key, version, error)) }
         }

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import IAM
 internal import Objects
 internal import SigV4
 
@@ -69,37 +70,40 @@ struct PostForm {
             throw .invalidArgument("Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields.", name: "key", value: "")
         }
         var asked = request
-        asked.account = nil
+        asked.setCaller(nil, calls.accounts)
         var sizes: ClosedRange<Int64>?
         let key: ObjectKey
         do { key = try ObjectKey(keyText.replacingOccurrences(of: "${filename}", with: filename)) } catch { throw S3Fault(error) }
         fields["key"] = key.description
         if let policy = fields["policy"] {
-            let id = try signer(policy, verifier)
-            asked.account = calls.accounts.withKey(id)
+            asked.setCaller(try signer(policy, verifier, now: UInt64(request.now / 1000)), calls.accounts)
             sizes = try PostPolicy(policy).check(fields, bucket: request.bucketText ?? "", now: request.now)
         }
         let access = try calls.access(request)
-        try access.check(asked, .postObject, key: key.description)
+        // What the form says as fields others say as headers.
+        var headers = request.headers.merging(fields.filter { $0.key.hasPrefix("x-amz-") }) { $1 }
+        for (name, field) in [("x-amz-acl", "acl"), ("x-amz-tagging", "tagging")] { headers[name] = fields[field] ?? headers[name] }
+        try access.check(S3Request(asked, headers: headers), .postObject, key: key.description)
         let put = try putRequest(calls, access, asked, key)
         return Upload(
             writer: calls.store.put(put), sizes: sizes, key: key, bucket: access.bucket.name, status: fields["success_action_status"],
             redirect: fields["success_action_redirect"] ?? fields["redirect"])
     }
 
-    /// The access key whose owner signed the policy.
-    private func signer(_ policy: String, _ verifier: Verifier) throws(S3Fault) -> String {
+    /// Who signed the policy.
+    private func signer(_ policy: String, _ verifier: Verifier, now: UInt64) throws(S3Fault) -> Caller {
+        let token = fields["x-amz-security-token"]
         do throws(S3Refusal) {
             if let signature = fields["x-amz-signature"] {
                 guard fields["x-amz-algorithm"] == "AWS4-HMAC-SHA256", let credential = fields["x-amz-credential"], let time = fields["x-amz-date"]
                 else { throw S3Refusal(400, "InvalidArgument", "Bucket POST must contain x-amz-algorithm, x-amz-credential and x-amz-date") }
-                return try verifier.verifyPolicy(policy, credential: credential, time: time, signature: signature).accessKeyID
+                return try verifier.verifyPolicy(
+                    policy, credential: credential, time: time, signature: signature, token: token, epochSeconds: now)
             }
             guard let accessKeyID = fields["awsaccesskeyid"], let signature = fields["signature"] else {
                 throw S3Refusal(400, "InvalidArgument", "Bucket POST must contain a field named 'AWSAccessKeyId' and one named 'signature', or those of Signature Version 4.")
             }
-            try verifier.verifyOldPolicy(policy, accessKeyID: accessKeyID, signature: signature)
-            return accessKeyID
+            return try verifier.verifyOldPolicy(policy, accessKeyID: accessKeyID, signature: signature, token: token, epochSeconds: now)
         } catch { throw S3Fault(error) }
     }
 
@@ -131,12 +135,12 @@ struct PostForm {
 /// The policy of a form: until when it holds, and what its fields must be (Amazon S3 API Reference, "POST Policy").
 struct PostPolicy {
     private let expiration: Int64
-    private let conditions: [JSONValue]
+    private let conditions: [PolicyJSON]
 
     init(_ base64: String) throws(S3Fault) {
         let invalid = S3Fault(400, "InvalidPolicyDocument", "Invalid Policy: Invalid JSON.")
         guard let json = S3Request.decodeBase64(base64.filter { !$0.isWhitespace }),
-            case .object(let root)? = try? JSONDecoder().decode(JSONValue.self, from: Data(json))
+            case .object(let root)? = try? JSONDecoder().decode(PolicyJSON.self, from: Data(json))
         else { throw invalid }
         guard let text = root["expiration"]?.text else { throw S3Fault(400, "InvalidPolicyDocument", "Invalid Policy: Policy missing expiration.") }
         guard text.contains("T"), text.hasSuffix("Z"), let expiration = Dates.milliseconds(iso: text) else {

@@ -1,5 +1,6 @@
 internal import Base
 internal import HTTP
+internal import IAM
 internal import Objects
 
 /// The calls of S3 over the store: a request and its body in, an answer out. Its extensions hold the calls, one subject a file.
@@ -16,8 +17,12 @@ struct S3Calls: Sendable {
     /// Runs what does not take an object's body. `body` is complete.
     func run(_ operation: S3Operation, _ request: S3Request, _ body: [UInt8]) async throws(S3Fault) -> S3Answer {
         switch operation {
-        case .listBuckets: return try await listBuckets(request)
-        case .createBucket: return try await createBucket(request, body)
+        case .listBuckets:
+            try request.checkOwnPolicies("s3:ListAllMyBuckets", on: "arn:aws:s3:::*")
+            return try await listBuckets(request)
+        case .createBucket:
+            try request.checkOwnPolicies("s3:CreateBucket", on: "arn:aws:s3:::\(request.bucketText ?? "")")
+            return try await createBucket(request, body)
         case .options: return try preflight(request)
         default: break
         }
@@ -101,7 +106,7 @@ struct S3Calls: Sendable {
         var policy: Policy?
         if let bytes = stored(.policy, name) {
             // It was read when it was put. One that cannot be read any more must not open the bucket.
-            policy = try Policy(bytes, bucket: name.text)
+            policy = (try? bucketPolicy(bytes, of: name.text)) ?? .closed
         }
         return BucketAccess(bucket: bucket, acl: acl(stored(.acl, name), owner: bucket.owner), policy: policy, block: block)
     }

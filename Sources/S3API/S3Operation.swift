@@ -164,6 +164,14 @@ enum S3Operation: String, Sendable {
         }
     }
 
+    /// Its headers may say more than the object: a list, tags, a lock, that a lock be passed over.
+    var writesObject: Bool {
+        switch self {
+        case .putObject, .copyObject, .postObject, .createMultipartUpload, .deleteObject, .deleteObjects, .putObjectRetention: true
+        default: false
+        }
+    }
+
     /// It is about an object that is there: the object's list decides, not the bucket's.
     var readsObject: Bool {
         switch self {

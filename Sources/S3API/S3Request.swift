@@ -1,5 +1,6 @@
 internal import Base
 internal import HTTP
+internal import IAM
 internal import Net
 internal import Objects
 
@@ -8,12 +9,10 @@ package struct S3Account: Hashable, Sendable {
     /// The account's number, which is also its canonical user id here.
     package let id: String
     package let name: String
-    package let accessKeyID: String
 
-    package init(id: String, name: String, accessKeyID: String) {
+    package init(id: String, name: String) {
         self.id = id
         self.name = name
-        self.accessKeyID = accessKeyID
     }
 }
 
@@ -36,7 +35,9 @@ struct S3Request: Sendable {
     let id: String
     /// Milliseconds since 1970.
     let now: Int64
-    var account: S3Account?
+    /// nil: nobody in particular.
+    private(set) var caller: Caller?
+    private(set) var account: S3Account?
     var isPresigned = false
 
     static let hostID = "hearth"
@@ -83,7 +84,12 @@ struct S3Request: Sendable {
         (method, bucketText, keyBytes, query) = (other.method, other.bucketText, other.keyBytes, other.query)
         (resource, host, peer, id, now) = (other.resource, other.host, other.peer, other.id, other.now)
         self.headers = headers
-        account = other.account
+        (caller, account) = (other.caller, other.account)
+    }
+
+    mutating func setCaller(_ caller: Caller?, _ accounts: S3Accounts) {
+        self.caller = caller
+        account = caller.flatMap { accounts.named($0.account) }
     }
 
     /// Path style has the bucket in the path; hosts `BUCKET.localhost`, `BUCKET.s3.localhost` name it themselves.

@@ -1,6 +1,7 @@
 internal import Base
 internal import Glibc
 internal import HTTP
+package import IAM
 package import Net
 package import Objects
 internal import SigV4
@@ -19,15 +20,15 @@ package final class S3Service: HTTPService {
 
     /// - Parameters:
     ///   - dayMilliseconds: how long a day is to lifecycle.
-    ///   - secret: of an access key; nil: there is none.
+    ///   - keyring: whose keys are whose.
     ///   - seed: of the ids of requests.
     package init(
         loop: Loop, store: ObjectStore, region: String, accounts: S3Accounts, targets: any NotificationTargets, dayMilliseconds: Int64,
-        seed: UInt64, secret: @escaping (String) -> String?
+        seed: UInt64, keyring: Keyring
     ) {
         self.loop = loop
         calls = S3Calls(store: store, region: region, accounts: accounts, targets: targets, dayMilliseconds: dayMilliseconds)
-        verifier = Verifier(secret: secret)
+        verifier = Verifier(keyring)
         random = Random(seed: seed)
     }
 
@@ -111,7 +112,7 @@ package final class S3Service: HTTPService {
             throw S3Fault(error)
         }
         if let authorization {
-            s3.account = calls.accounts.withKey(authorization.identity.accessKeyID)
+            s3.setCaller(authorization.identity.caller, calls.accounts)
             s3.isPresigned = s3.query["X-Amz-Signature"] != nil
         }
         asked = s3

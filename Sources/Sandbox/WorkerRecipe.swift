@@ -15,7 +15,7 @@ package struct WorkerRecipe: Sendable {
     /// The working directory: the unpacked code.
     package let directory: String
     /// `NAME=value`, but for what differs from worker to worker.
-    package let environment: [String]
+    package var environment: [String]
     /// Can its client be asked to become a zygote?
     package let canFork: Bool
     /// What starts the base that its zygotes may be forked from; nil: they are executed.

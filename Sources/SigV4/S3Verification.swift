@@ -1,6 +1,7 @@
 internal import Base
 internal import Crypto
 internal import HTTP
+package import IAM
 
 /// Why S3 does not let a request in, in its words (Amazon S3 API Reference, "Error responses").
 package struct S3Refusal: Error, Equatable, Sendable {
@@ -23,6 +24,8 @@ package struct S3Refusal: Error, Equatable, Sendable {
         403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
     static let unknownKey = S3Refusal(
         403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+    static let badToken = S3Refusal(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+    static let expiredToken = S3Refusal(400, "ExpiredToken", "The provided token has expired.")
     static let mismatch = S3Refusal(
         403, "SignatureDoesNotMatch",
         "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
@@ -78,7 +81,7 @@ extension Verifier {
         guard let time = header("x-amz-date", in: parts) ?? header("date", in: parts).flatMap(Self.basicTime) else {
             throw .denied("AWS authentication requires a valid Date or x-amz-date header")
         }
-        guard let secret = secret(fields.accessKeyID) else { throw .unknownKey }
+        let (secret, caller) = try key(fields.accessKeyID, token: self.header("x-amz-security-token", in: parts), now)
         try checkScope(fields.scope, time, { .malformed("The authorization header is malformed; \($0)") })
         guard Self.seconds(time).map({ now < $0 + Self.skewMax && $0 < now + Self.skewMax }) == true else { throw .skewed }
         guard let announced = header("x-amz-content-sha256", in: parts) else {
@@ -92,7 +95,7 @@ extension Verifier {
         let payload = try Self.payload(announced)
         let signer = try check(fields, secret, time, payloadHash: announced, parts)
         return S3Authorization(
-            identity: Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3"), payload: payload, chain: signer)
+            identity: Identity(caller: caller, accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3"), payload: payload, chain: signer)
     }
 
     private func verifyQuery(
@@ -117,7 +120,7 @@ extension Verifier {
         guard (0...604_800).contains(life) else {
             throw S3Refusal(403, "AuthorizationQueryParametersError", "X-Amz-Expires must be non-negative and at most a week (604800 seconds)")
         }
-        guard let secret = secret(fields.accessKeyID) else { throw .unknownKey }
+        let (secret, caller) = try key(fields.accessKeyID, token: query["X-Amz-Security-Token"], now)
         try checkScope(fields.scope, time, { .query($0) })
         guard signedAt < now + Self.skewMax else { throw .denied("Request is not valid yet") }
         guard now < signedAt + UInt64(life) else { throw .denied("Request has expired") }
@@ -130,31 +133,44 @@ extension Verifier {
         let isSigned = fields.signedHeaders.contains("x-amz-content-sha256") || query["X-Amz-Content-Sha256"] != nil
         let signer = try check(fields, secret, time, payloadHash: isSigned ? announced : "UNSIGNED-PAYLOAD", parts)
         return S3Authorization(
-            identity: Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3"),
+            identity: Identity(caller: caller, accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3"),
             payload: isSigned ? try Self.payload(announced) : .unsigned, chain: signer)
     }
 
     /// Verifies the policy of an upload by HTML form: its base64 text is what is signed.
     package func verifyPolicy(
-        _ policy: String, credential: String, time: String, signature: String
-    ) throws(S3Refusal) -> Identity {
+        _ policy: String, credential: String, time: String, signature: String, token: String?, epochSeconds: UInt64
+    ) throws(S3Refusal) -> Caller {
         let fields: Authorization
         do {
             fields = try Authorization("AWS4-HMAC-SHA256 Credential=\(credential),SignedHeaders=host,Signature=\(signature)")
         } catch { throw S3Refusal(400, "InvalidArgument", "Error parsing the X-Amz-Credential field; \(error.message)") }
-        guard let secret = secret(fields.accessKeyID) else { throw .unknownKey }
+        let (secret, caller) = try key(fields.accessKeyID, token: token, epochSeconds)
         try checkScope(fields.scope, time, { S3Refusal(400, "InvalidArgument", $0) })
         let expected = hmacSHA256(key: key(fields.accessKeyID, fields.scope, secret), policy)
         guard equalsInConstantTime(Array(hex(expected).utf8), Array(fields.signature.utf8)) else { throw .mismatch }
-        return Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3")
+        return caller
     }
 
     /// The same in the form that was before Signature Version 4, which forms (and nothing else here) may still have: HMAC-SHA-1 in base64.
-    package func verifyOldPolicy(_ policy: String, accessKeyID: String, signature: String) throws(S3Refusal) {
-        guard let secret = secret(accessKeyID) else { throw .unknownKey }
+    package func verifyOldPolicy(
+        _ policy: String, accessKeyID: String, signature: String, token: String?, epochSeconds: UInt64
+    ) throws(S3Refusal) -> Caller {
+        let (secret, caller) = try key(accessKeyID, token: token, epochSeconds)
         let expected = ByteBuffer(capacity: 32)
         hmacSHA1(key: Array(secret.utf8), policy).withUnsafeBytes { Base64.encode($0, into: expected) }
         guard equalsInConstantTime(Array(expected.bytes), Array(signature.utf8)) else { throw .mismatch }
+        return caller
+    }
+
+    private func key(_ id: String, token: String?, _ now: UInt64) throws(S3Refusal) -> (secret: String, caller: Caller) {
+        do throws(Keyring.Fault) { return try find(id, token: token, at: now) } catch {
+            switch error {
+            case .unknown: throw .unknownKey
+            case .badToken: throw .badToken
+            case .expired: throw .expiredToken
+            }
+        }
     }
 
     private func checkScope(_ scope: CredentialScope, _ time: String, _ refusal: (String) -> S3Refusal) throws(S3Refusal) {

@@ -4,8 +4,11 @@ internal import Crypto
 package struct Credentials: Sendable {
     package let accessKeyID: String
     package let secretAccessKey: String
+    /// Of temporary ones.
+    package let sessionToken: String?
 
-    package init(accessKeyID: String, secretAccessKey: String) {
+    package init(accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil) {
+        self.sessionToken = sessionToken
         self.accessKeyID = accessKeyID
         self.secretAccessKey = secretAccessKey
     }
@@ -23,7 +26,7 @@ package struct Signer: Sendable {
         self.service = service
     }
 
-    /// The headers to add: `x-amz-date`, `x-amz-content-sha256` and `authorization`.
+    /// The headers to add: `x-amz-date`, `x-amz-content-sha256`, `authorization`, and `x-amz-security-token` of temporary credentials.
     ///
     /// - Parameter headers: those that will be sent; `host` must be among them. All are signed.
     package func headers(
@@ -40,7 +43,8 @@ package struct Signer: Sendable {
         epochSeconds: UInt64
     ) -> [(name: String, value: String)] {
         let time = amzTime(epochSeconds)
-        let added = [(name: "x-amz-content-sha256", value: digest), (name: "x-amz-date", value: time)]
+        var added = [(name: "x-amz-content-sha256", value: digest), (name: "x-amz-date", value: time)]
+        if let token = credentials.sessionToken { added.append((name: "x-amz-security-token", value: token)) }
         let all = headers.map { (name: $0.name.lowercased(), value: $0.value) } + added
         let parts = SignedParts(
             method: method, path: Array(path.utf8), query: Array(query.utf8),

@@ -1,7 +1,9 @@
 internal import Crypto
+package import IAM
 
 /// Who signed a request, and for what.
-package struct Identity: Equatable, Sendable {
+package struct Identity: Sendable {
+    package let caller: Caller
     package let accessKeyID: String
     package let region: String
     package let service: String
@@ -13,18 +15,17 @@ package struct Identity: Equatable, Sendable {
 package final class Verifier {
     /// How far the clocks may be apart, in seconds (AWS: 15 minutes).
     static let skewMax: UInt64 = 900
-    private static let cachedKeysMax = 64
+    private static let cachedKeysMax = 512
 
     private struct CachedKey: Hashable {
         let accessKeyID: String
         let scope: CredentialScope
     }
 
-    let secret: (String) -> String?
+    private let keyring: Keyring
     private var keys: [CachedKey: [UInt8]] = [:]
 
-    /// - Parameter secret: the secret of an access key, or nil.
-    package init(secret: @escaping (String) -> String?) { self.secret = secret }
+    package init(_ keyring: Keyring) { self.keyring = keyring }
 
     /// - Parameters:
     ///   - services: those that the listener serves.
@@ -37,8 +38,10 @@ package final class Verifier {
         guard let time = header("x-amz-date", in: parts) ?? header("date", in: parts) else {
             throw .incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. Authorization=\(authorization)")
         }
-        guard let secret = secret(fields.accessKeyID) else { throw .unrecognizedKey }
-        guard header("x-amz-security-token", in: parts) == nil else { throw .unrecognizedKey }
+        let (secret, caller): (String, Caller)
+        do throws(Keyring.Fault) {
+            (secret, caller) = try find(fields.accessKeyID, token: header("x-amz-security-token", in: parts), at: epochSeconds)
+        } catch { throw error == .expired ? .expiredToken : .unrecognizedKey }
         try check(time, fields.scope, epochSeconds)
         guard services.contains(fields.scope.service) else {
             throw .wrongScope("Credential should be scoped to correct service: '\(services.sorted().first ?? "")'. ")
@@ -54,7 +57,11 @@ package final class Verifier {
         let expected = hmacSHA256(
             key: key(fields.accessKeyID, fields.scope, secret), fields.scope.stringToSign(time: time, canonical: canonical))
         guard equalsInConstantTime(Array(hex(expected).utf8), Array(fields.signature.utf8)) else { throw .mismatch }
-        return Identity(accessKeyID: fields.accessKeyID, region: fields.scope.region, service: fields.scope.service)
+        return Identity(caller: caller, accessKeyID: fields.accessKeyID, region: fields.scope.region, service: fields.scope.service)
+    }
+
+    func find(_ id: String, token: String?, at now: UInt64) throws(Keyring.Fault) -> (secret: String, caller: Caller) {
+        try keyring.find(id, token: token, at: now)
     }
 
     func header(_ name: String, in parts: SignedParts) -> String? {

@@ -1,25 +1,28 @@
 import Admin
 import Base
 import HTTP
+import IAM
 import LambdaAPI
 import Net
 import S3API
 import SigV4
 import UV
 
-/// The API listener: verifies signatures, then hands each request to its door.
+/// The API listener: verifies signatures, then hands each request to its door, which asks the policies of who has signed.
 final class APIService: HTTPService {
     private let lambda: LambdaService
     private let admin: AdminService
     private let s3: S3Service
     private let verifier: Verifier
+    private let account: String
     private static let services: Set<String> = ["lambda", "hearth"]
 
-    init(lambda: LambdaService, admin: AdminService, s3: S3Service, credentials: Credentials) {
+    init(lambda: LambdaService, admin: AdminService, s3: S3Service, keyring: Keyring) {
         self.lambda = lambda
         self.admin = admin
         self.s3 = s3
-        verifier = Verifier { $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
+        verifier = Verifier(keyring)
+        account = keyring.account
     }
 
     private func isAdmin(_ path: UnsafeRawBufferPointer) -> Bool {
@@ -46,13 +49,17 @@ final class APIService: HTTPService {
         let isAdmin = isAdmin(request.path)
         if isAdmin, AdminService.isOpen(request.path) { return admin.handle(request) }
         if !isAdmin, S3Service.isFor(request) { return s3.handle(request) }
+        let caller: Caller
         do throws(SigV4Error) {
-            _ = try verifier.verify(
+            caller = try verifier.verify(
                 signedParts(of: request), body: request.body, services: Self.services,
-                epochSeconds: Loop.epochMilliseconds / 1000)
+                epochSeconds: Loop.epochMilliseconds / 1000
+            ).caller
+            // A second account has buckets, and nothing else here.
+            guard caller.account == account else { throw .unrecognizedKey }
         } catch {
             return lambda.reject(request, error)
         }
-        if isAdmin { admin.handle(request) } else { lambda.handle(request) }
+        if isAdmin { admin.handle(request, as: caller) } else { lambda.handle(request, as: caller) }
     }
 }

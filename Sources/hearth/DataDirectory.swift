@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import IAM
 import SigV4
 
 /// The directory in which a Hearth keeps everything: catalogue, code, credentials, and where it can be reached.
@@ -41,10 +42,8 @@ struct DataDirectory {
     /// The credentials of this Hearth; made at the first start, readable by its owner only.
     func makeCredentials() throws -> Credentials {
         if let known = try credentials() { return known }
-        let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
-        let key = "AKIA" + String(randomBytes(16).map { letters[Int($0 & 31)] })
-        let secret = Data(randomBytes(30)).base64EncodedString()
-        let data = try JSONEncoder().encode(StoredCredentials(access_key_id: key, secret_access_key: secret))
+        let key = AccessKey(bytes: randomBytes(AccessKey.bytesNeeded))
+        let data = try JSONEncoder().encode(StoredCredentials(access_key_id: key.id, secret_access_key: key.secret))
         let partial = credentialsPath + ".new"
         let file = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw Failure("cannot write \(credentialsPath): \(String(cString: strerror(errno)))") }
@@ -54,7 +53,7 @@ struct DataDirectory {
         guard written == data.count, isOnDisk, rename(partial, credentialsPath) == 0 else {
             throw Failure("cannot write \(credentialsPath): \(String(cString: strerror(errno)))")
         }
-        return Credentials(accessKeyID: key, secretAccessKey: secret)
+        return Credentials(accessKeyID: key.id, secretAccessKey: key.secret)
     }
 
     func credentials() throws -> Credentials? {

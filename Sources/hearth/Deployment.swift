@@ -26,7 +26,8 @@ struct Deployment {
     }
 
     func run() throws -> Result {
-        let manifest = try readManifest()
+        var manifest = try readManifest()
+        manifest.policy = try manifest.policy.map(readPolicy)
         if let build = manifest.build { try runBuild(build) }
         progress("packing \(directory)")
         let ignored = FileManager.default.contents(atPath: directory + "/.hearthignore")
@@ -91,6 +92,15 @@ struct Deployment {
             throw Failure("\(directory) has no function.toml and no file that tells its runtime (app.py, index.js, bootstrap): hearth init makes one")
         }
         return try Manifest(text ?? "", name: file, detected: detected)
+    }
+
+    /// JSON as it stands in the manifest, or that of the file which it names.
+    private func readPolicy(_ text: String) throws -> String {
+        if text.drop(while: \.isWhitespace).hasPrefix("{") { return text }
+        guard let bytes = FileManager.default.contents(atPath: "\(directory)/\(text)") else {
+            throw Failure("\(directory)/function.toml: policy = \"\(text)\" is neither JSON nor a file beside it")
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     private func runBuild(_ command: String) throws {
@@ -176,7 +186,14 @@ struct Deployment {
             "Environment": ["Variables": manifest.environment], "HearthConcurrency": concurrency,
             "SnapStart": ["ApplyOn": manifest.snapStart ? "PublishedVersions" : "None"], "HearthCache": caching(manifest),
             "Layers": layers,
+            "HearthAccess": access(manifest),
         ]
+    }
+
+    private func access(_ manifest: Manifest) -> [String: Any] {
+        var access: [String: Any] = ["buckets": manifest.buckets]
+        if let policy = manifest.policy { access["policy"] = policy }
+        return access
     }
 
     private func caching(_ manifest: Manifest) -> [String: Any] {

@@ -1,9 +1,9 @@
 import Base
 import Config
 import Foundation
+import IAM
 import Objects
 import S3API
-import SigV4
 import UV
 
 /// Opens the object store of the data directory and puts S3 before it.
@@ -27,21 +27,14 @@ enum ObjectService {
         } catch { throw Failure("the objects in \(directory) cannot be opened: \(error)") }
     }
 
-    /// The account of the credentials, and maybe a second one with the next number.
+    /// The node's account, and maybe a second one.
     static func make(
-        _ config: RuntimeConfig, _ store: ObjectStore, _ credentials: Credentials, targets: FunctionTargets, loop: Loop, seed: UInt64
+        _ config: RuntimeConfig, _ store: ObjectStore, _ keyring: Keyring, targets: FunctionTargets, loop: Loop, seed: UInt64
     ) -> S3Service {
-        var accounts = [S3Account(id: config.accountID, name: "hearth", accessKeyID: credentials.accessKeyID)]
-        var secrets = [credentials.accessKeyID: credentials.secretAccessKey]
-        if !config.altAccessKey.isEmpty {
-            let next = String(((UInt64(config.accountID) ?? 0) + 1) % 1_000_000_000_000)
-            let id = String(repeating: "0", count: 12 - next.count) + next
-            accounts.append(S3Account(id: id, name: "alt", accessKeyID: config.altAccessKey))
-            secrets[config.altAccessKey] = config.altSecretKey
-        }
+        var accounts = [S3Account(id: config.accountID, name: "hearth")]
+        if !config.altAccessKey.isEmpty { accounts.append(S3Account(id: Keys.altAccount(config), name: "alt")) }
         return S3Service(
             loop: loop, store: store, region: config.region, accounts: S3Accounts(accounts), targets: targets,
-            dayMilliseconds: Int64(config.daySeconds) * 1000, seed: seed
-        ) { secrets[$0] }
+            dayMilliseconds: Int64(config.daySeconds) * 1000, seed: seed, keyring: keyring)
     }
 }

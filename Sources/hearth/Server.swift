@@ -51,6 +51,7 @@ final class Server {
         self.credentials = credentials
         let loop = try Loop()
         self.loop = loop
+        let keyring = Keys.open(config, catalog, credentials, loop: loop)
         let isolation = try Self.probeIsolation(config, data)
         cgroups = config.isolation == .off ? nil : Cgroups.find().0
         let store = CodeStore(
@@ -59,7 +60,7 @@ final class Server {
         let disk = config.cacheDisk > 0 ? SharedCache.Disk(path: data.path + "/cache.sqlite", bytes: config.cacheDisk) : nil
         cache = try SharedCache(loop: loop, limitBytes: config.cacheMemory, disk: disk, seed: Self.randomSeed())
         invoker = try Invoker(
-            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache,
+            loop: loop, snapshot: catalog.snapshot, codeStore: store, cache: cache.cache, keyring: keyring,
             settings: Self.invokerSettings(config), seed: Self.randomSeed())
         let secret = credentials.secretAccessKey
         let arnPrefix = "arn:aws:lambda:\(config.region):\(config.accountID):function:"
@@ -73,23 +74,25 @@ final class Server {
             buckets: StoredCode(store: objects),
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
-        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
+        let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, keyring: keyring)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
         objectEvents = try ObjectEvents(objects, events, invoker, region: config.region)
         let targets = FunctionTargets(catalog: catalog)
-        let s3 = ObjectService.make(config, objects, credentials, targets: targets, loop: loop, seed: Self.randomSeed())
+        let s3 = ObjectService.make(config, objects, keyring, targets: targets, loop: loop, seed: Self.randomSeed())
         scheduler = try Scheduler(invoker: invoker, dispatcher: events, region: config.region, account: config.accountID)
         let sources = FunctionSources(s3, scheduler, arnPrefix: arnPrefix, owner: config.accountID)
-        admin = AdminService(invoker: invoker, catalog: catalog, events: events, sources: sources, secret: secret)
+        admin = AdminService(
+            invoker: invoker, catalog: catalog, events: events, sources: sources, keyring: keyring, arnPrefix: arnPrefix, secret: secret)
         let timeouts = Self.timeouts(config)
         front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
         api = try Self.listen(
-            config.api, APIService(lambda: lambda, admin: admin, s3: s3, credentials: credentials), loop, timeouts,
+            config.api, APIService(lambda: lambda, admin: admin, s3: s3, keyring: keyring), loop, timeouts,
             config.connections)
         cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         cache.warm()
         functionURLs.port = front.address.port
         lambda.front = FrontAddress(host: front.address.host, port: front.address.port)
+        store.start(api: Keys.endpoint(of: api.address.host, port: api.address.port))
         let box = LoopBound(invoker, on: loop)
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }

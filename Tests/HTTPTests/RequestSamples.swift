@@ -37,7 +37,7 @@ let goodRequests: [(String, String)] = [
     ),
     (
         "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n",
-        #"post(POST) /x@a 1.1 length(0) keep 70 ["Host=a", "Content-Length=0", "Expect=100-continue"]"#
+        #"post(POST) /x@a 1.1 length(0) keep expect 70 ["Host=a", "Content-Length=0", "Expect=100-continue"]"#
     ),
     (
         "POST /x HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",

@@ -96,31 +96,4 @@ import Testing
         let past = LifecycleDocument.graced([LifecycleRule(id: "d", expiration: .date(5))], now: 1_000_000, day: 2_000)
         #expect(past.first?.expiration == .date(1_001_000))
     }
-
-    @Test func policiesAllowWhatTheySayAndNothingElse() throws {
-        func policy(_ statement: String) -> Policy? {
-            try? Policy(Array("{\"Version\":\"2012-10-17\",\"Statement\":[\(statement)]}".utf8), bucket: "b")
-        }
-        let ada = S3Account(id: "000000000001", name: "ada", accessKeyID: "k")
-        func verdict(
-            _ policy: Policy?, _ action: String, _ resource: String, _ account: S3Account? = nil, _ context: [String: String] = [:]
-        ) -> Policy.Verdict? {
-            policy?.verdict(Policy.Question(action: action, resource: resource, account: account, context: context))
-        }
-        let read = policy(#"{"Effect":"Allow","Principal":"*","Action":"s3:Get*","Resource":"arn:aws:s3:::b/pub/*"}"#)
-        #expect(verdict(read, "s3:GetObject", "arn:aws:s3:::b/pub/x") == .allowed && read?.isPublic == true)
-        #expect(verdict(read, "s3:GetObject", "arn:aws:s3:::b/private") == .silent && verdict(read, "s3:PutObject", "arn:aws:s3:::b/pub/x") == .silent)
-        let both = policy(
-            #"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000001:root"},"Action":"*","Resource":"arn:aws:s3:::b/*"},{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"*"}"#)
-        #expect(verdict(both, "s3:PutObject", "arn:aws:s3:::b/x", ada) == .allowed && verdict(both, "s3:PutObject", "arn:aws:s3:::b/x") == .silent)
-        #expect(verdict(both, "s3:DeleteObject", "arn:aws:s3:::b/x", ada) == .denied && both?.isPublic == false)
-        let near = policy(
-            #"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*","Condition":{"IpAddress":{"aws:SourceIp":"10.1.0.0/16"}}}"#)
-        #expect(verdict(near, "s3:GetObject", "arn:aws:s3:::b/x", nil, ["aws:sourceip": "10.1.2.3"]) == .allowed && near?.isPublic == false)
-        #expect(verdict(near, "s3:GetObject", "arn:aws:s3:::b/x", nil, ["aws:sourceip": "10.2.2.3"]) == .silent)
-        for bad in [
-            "{}", #"{"Effect":"Maybe","Principal":"*","Action":"*","Resource":"*"}"#, #"{"Effect":"Allow","Principal":"*","Action":"*","Resource":"arn:aws:s3:::other/*"}"#,
-            #"{"Effect":"Allow","Action":"*","Resource":"*"}"#, #"{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"Magic":{"a":"b"}}}"#,
-        ] { #expect(policy(bad) == nil, "\(bad)") }
-    }
 }

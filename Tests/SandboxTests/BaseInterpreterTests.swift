@@ -32,7 +32,7 @@ import Testing
             libc.getenv.restype = ctypes.c_char_p
             status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
             result = {
-                "environment": {name: value for name, value in os.environ.items() if name not in ("AWS_LAMBDA_LOG_STREAM_NAME", "MARK", "PYTHONUNBUFFERED", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_GROUP_NAME")},
+                "environment": {name: value for name, value in os.environ.items() if name not in ("AWS_LAMBDA_LOG_STREAM_NAME", "MARK", "PYTHONUNBUFFERED", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")},
                 "child": sorted(line.partition("=")[0] for line in subprocess.run(["env"], capture_output=True, text=True).stdout.splitlines() if "MARK" not in line and "PYTHON" not in line),
                 "getenv": libc.getenv(b"AWS_LAMBDA_FUNCTION_NAME").decode() == os.environ["AWS_LAMBDA_FUNCTION_NAME"], "argv": sys.argv, "path": sys.path,
                 "flags": str(sys.flags), "executable": sys.executable, "writes": sys.dont_write_bytecode, "zone": [time.tzname, time.timezone],

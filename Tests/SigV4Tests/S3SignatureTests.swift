@@ -1,4 +1,5 @@
 import Base
+import IAM
 import SigV4
 import Testing
 
@@ -6,7 +7,8 @@ import Testing
 @Suite struct S3SignatureTests {
     /// 2013-05-24T00:00:00Z
     private static let then: UInt64 = 1_369_353_600
-    private let verifier = Verifier { $0 == "AKIAIOSFODNN7EXAMPLE" ? "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY" : nil }
+    private let verifier = Verifier(
+        Keyring(account: "000000000000", root: AccessKey(id: "AKIAIOSFODNN7EXAMPLE", secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")))
 
     private func refusal(_ parts: SignedParts, at time: UInt64 = then) -> String {
         do { return try verifier.verifyS3(parts, epochSeconds: time) == nil ? "anonymous" : "let in" } catch { return "\(error.status) \(error.code)" }
@@ -57,6 +59,16 @@ import Testing
         Array("10000;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648\r\n".utf8) + [UInt8](repeating: 97, count: 65_536)
         + Array("\r\n400;chunk-signature=0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497\r\n".utf8) + [UInt8](repeating: 97, count: 1024)
         + Array("\r\n0;chunk-signature=b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9\r\n\r\n".utf8)
+
+    @Test func aCapturedRequestIsRefusedAfterItsWindow() throws {
+        let request = SignedParts(method: "PUT", path: Array("/examplebucket/chunkObject.txt".utf8), query: [], headers: Self.chunkedHeaders)
+        for (later, answer) in [(0, "let in"), (899, "let in"), (900, "403 RequestTimeTooSkewed"), (86_400, "403 RequestTimeTooSkewed")] as [(UInt64, String)] {
+            #expect(refusal(request, at: Self.then + later) == answer, "\(later)")
+        }
+        for (earlier, answer) in [(899, "let in"), (900, "403 RequestTimeTooSkewed")] as [(UInt64, String)] {
+            #expect(refusal(request, at: Self.then - earlier) == answer, "\(earlier)")
+        }
+    }
 
     /// What comes of a body that arrives in pieces of `step` bytes.
     private func decode(

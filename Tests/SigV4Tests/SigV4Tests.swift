@@ -1,5 +1,6 @@
 import Base
 import Foundation
+import IAM
 import SigV4
 import Testing
 
@@ -16,7 +17,7 @@ import Testing
     }
 
     private func verifier() -> Verifier {
-        Verifier { [credentials] in $0 == credentials.accessKeyID ? credentials.secretAccessKey : nil }
+        Verifier(Keyring(account: "000000000000", root: AccessKey(id: credentials.accessKeyID, secret: credentials.secretAccessKey)))
     }
 
     private func verify(_ parts: SignedParts, body: String = "", services: Set<String> = ["lambda"], at time: UInt64? = nil) -> SigV4Error? {
@@ -83,6 +84,32 @@ import Testing
         if case .wrongScope? = verify(request(good), body: "{}", services: ["s3"]) {} else { Issue.record("another service's signature") }
         #expect(verify(request(good + [(name: "x-amz-security-token", value: "t")]), body: "{}") == .unrecognizedKey)
         #expect(SigV4Error.mismatch.code == "InvalidSignatureException" && SigV4Error.incomplete("").status == 400)
+    }
+
+    @Test func aTemporaryKeySignsWithItsTokenAndNotAfterItsTime() throws {
+        let keyring = Keyring(account: "000000000000", root: AccessKey(id: credentials.accessKeyID, secret: credentials.secretAccessKey))
+        let made = try #require(keyring.temporary(of: credentials.accessKeyID, until: time + 60, noise: [1, 2, 3, 4, 5, 6, 7, 8]))
+        let verifier = Verifier(keyring)
+        func answer(at time: UInt64, _ change: (inout [(name: String, value: String)]) -> Void = { _ in }) -> SigV4Error? {
+            let signer = Signer(
+                credentials: Credentials(accessKeyID: made.key.id, secretAccessKey: made.key.secret, sessionToken: made.token), region: "r",
+                service: "lambda")
+            let host = [(name: "host", value: "h")]
+            let none = UnsafeRawBufferPointer(start: nil, count: 0)
+            var headers = host + signer.headers(method: "GET", path: "/", query: "", headers: host, body: none, epochSeconds: self.time)
+            change(&headers)
+            do throws(SigV4Error) {
+                _ = try verifier.verify(parts("GET", "/", "", headers), body: none, services: ["lambda"], epochSeconds: time)
+                return nil
+            } catch { return error }
+        }
+        #expect(answer(at: time) == nil && answer(at: time + 59) == nil && answer(at: time + 60) == .expiredToken)
+        #expect(answer(at: time) { $0.removeAll { $0.name == "x-amz-security-token" } } == .unrecognizedKey)
+        let longer = answer(at: time) { headers in
+            for index in headers.indices where headers[index].name == "x-amz-security-token" { headers[index].value += "A" }
+        }
+        #expect(longer == .unrecognizedKey)
+        #expect(SigV4Error.expiredToken.code == "ExpiredTokenException" && SigV4Error.expiredToken.status == 403)
     }
 
     /// Thousands of mutated Authorization headers: never let in, never a crash.

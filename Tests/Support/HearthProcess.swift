@@ -1,6 +1,6 @@
 import Base
 import Foundation
-import SigV4
+package import SigV4
 
 /// A function as a test writes it: the files of its directory.
 package struct TestFunction: Sendable {
@@ -166,15 +166,16 @@ package final class HearthProcess: @unchecked Sendable {
 
     package func get(_ target: String) throws -> WireResponse { try request("GET", target) }
 
-    /// One signed request to the API listener, or to another of its addresses.
+    /// One signed request to the API listener, or to another of its addresses, with the node's own key or with another.
     package func call(
         _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "",
-        service: String = "lambda", at address: String? = nil, seconds: Double = 30
+        service: String = "lambda", at address: String? = nil, as key: Credentials? = nil, seconds: Double = 30
     ) throws -> WireResponse {
         let address = address ?? api
         let signer = Signer(
-            credentials: Credentials(
-                accessKeyID: environment["AWS_ACCESS_KEY_ID"] ?? "", secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"] ?? ""),
+            credentials: key
+                ?? Credentials(
+                    accessKeyID: environment["AWS_ACCESS_KEY_ID"] ?? "", secretAccessKey: environment["AWS_SECRET_ACCESS_KEY"] ?? ""),
             region: environment["AWS_REGION"] ?? "", service: service)
         let bytes = Array(body.utf8)
         let signed = bytes.withUnsafeBytes {

@@ -8,7 +8,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let own = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../functions").standardizedFileURL.path
         let names = try FileManager.default.contentsOfDirectory(atPath: own)
-        for name in ["hello", "markdown", "system", "wordcount"] {
+        for name in ["csvsummary", "hello", "markdown", "system", "wordcount"] {
             #expect(names.contains(name))
             try FileManager.default.createDirectory(atPath: directory.path + "/functions", withIntermediateDirectories: true)
             try FileManager.default.copyItem(atPath: "\(own)/\(name)", toPath: "\(directory.path)/functions/\(name)")
@@ -50,6 +50,30 @@ import Testing
         }
         #expect(try server.invoke("markdown", #""*x*""#).object["html"] as? String == "<p><em>x</em></p>\n")
         #expect((try server.invoke("markdown", "null").object["errorMessage"] as? String)?.contains("there is no Markdown") == true)
+
+        for bucket in ["inbox", "summaries"] { #expect(try server.call("PUT", "/\(bucket)", service: "s3").status == 200) }
+        let csv = "\u{FEFF}city,degrees,note\r\nOslo,3,\r\n\"Rome, Italy\",14.5,warm\r\nOslo,,nan\r\n"
+        for (key, text) in [("sales/a%20b.csv", csv), ("empty.csv", "")] {
+            #expect(try server.call("PUT", "/inbox/\(key)", body: text, service: "s3").status == 200)
+        }
+        let summary = try server.invoke("csvsummary", #"{"bucket":"inbox","key":"sales/a b.csv"}"#)
+        if (summary.object["errorMessage"] as? String)?.hasPrefix("boto3 is not installed") != true {
+            let columns = summary.object["columns"] as? [String: [String: Any]] ?? [:]
+            #expect(summary.object["rows"] as? Int == 3 && columns["degrees"]?["sum"] as? Double == 17.5 && columns["city"]?["distinct"] as? Int == 2, "\(summary)")
+            #expect(columns["note"]?["empty"] as? Int == 1 && columns["note"]?["texts"] as? Int == 2, "\(summary)")
+            let written = try server.call("GET", "/summaries/sales/a%20b.csv.json", service: "s3")
+            #expect(written.status == 200 && written.object["source"] as? String == "s3://inbox/sales/a b.csv" && written["content-type"] == "application/json")
+            let event = #"{"Records":[{"s3":{"bucket":{"name":"inbox"},"object":{"key":"sales/a+b.csv"}}}]}"#
+            #expect(try server.invoke("csvsummary", event).object["rows"] as? Int == 3)
+            #expect(try post("/csvsummary/", "application/json", #"{"bucket":"inbox","key":"empty.csv"}"#).object["rows"] as? Int == 0)
+            for (body, words) in [
+                ("{bad", "not JSON"), ("{}", "names no object"), (#"{"bucket":"inbox","key":7}"#, "names no object"), (#"{"bucket":"inbox","key":"none.csv"}"#, "cannot be read"),
+                (#"{"bucket":"summaries-of-others","key":"a"}"#, "cannot be read"),
+            ] {
+                let answer = try post("/csvsummary/", "application/json", body)
+                #expect(answer.status == 400 && (answer.object["message"] as? String)?.contains(words) == true, "\(body): \(answer)")
+            }
+        }
 
         let system = try server.get("/system/").object
         #expect((system["cpus"] as? Int ?? 0) > 0 && (system["memory"] as? [String: Int])?["total_kib"] ?? 0 > 0, "\(system)")

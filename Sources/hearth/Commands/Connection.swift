@@ -32,9 +32,10 @@ struct Connection: ParsableArguments {
         guard data == nil, config == nil, let api = environment["HEARTH_API"], let key = environment["AWS_ACCESS_KEY_ID"],
             let secret = environment["AWS_SECRET_ACCESS_KEY"]
         else { return nil }
+        let token = environment["AWS_SESSION_TOKEN"] ?? ""
         return APIClient(
             endpoint: api.replacingOccurrences(of: "http://", with: ""),
-            credentials: Credentials(accessKeyID: key, secretAccessKey: secret),
+            credentials: Credentials(accessKeyID: key, secretAccessKey: secret, sessionToken: token.isEmpty ? nil : token),
             region: environment["AWS_REGION"] ?? "us-east-1", source: "HEARTH_API")
     }
 

@@ -161,6 +161,8 @@ struct Env: ParsableCommand {
         if connection.json {
             return sayJSON(Dictionary(uniqueKeysWithValues: variables))
         }
+        // A token of other credentials would be sent along with these.
+        say("unset AWS_SESSION_TOKEN")
         for (name, value) in variables { say("export \(name)='\(value)'") }
     }
 }

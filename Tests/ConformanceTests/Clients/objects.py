@@ -46,6 +46,10 @@ def an_object_comes_back_as_it_went_in():
         equal((got["Metadata"], got["CacheControl"], got["ETag"]), ({"who": "Ada"}, "max-age=7", put["ETag"]))
         equal(put["ETag"].strip('"'), hashlib.md5(b"hello " + key.encode()).hexdigest())
         equal(got["ChecksumCRC32"], put["ChecksumCRC32"])
+    # boto3 expects 100 (Continue) even for an empty body, and takes the next answer for a broken one if it did not come.
+    for text in (b"", b"more", b"", b"less"):
+        aws.put_object(Bucket=name, Key="/", Body=text)
+        equal(body(aws.get_object(Bucket=name, Key="/")), text)
     refused(aws.put_object, "KeyTooLongError", Bucket=name, Key="x" * 1025, Body=b"")
     refused(aws.put_object, "NoSuchBucket", Bucket="not-there", Key="x", Body=b"abc")
     refused(aws.get_object, "NoSuchKey", Bucket=name, Key="nothing", status=404)

@@ -113,14 +113,21 @@ final class ObjectEvents {
     }
 }
 
-/// The functions of the catalogue, as targets of notifications.
+/// The functions of the catalogue, as targets of notifications: their policies must let S3 invoke them. (What `[[on.object]]` of a manifest
+/// asks for is its owner's wish, and needs no more.)
 struct FunctionTargets: NotificationTargets {
     let catalog: Catalog
+    let account: String
 
     func refusal(of arn: String, toldBy bucket: String) -> String? {
         guard case .function(let name, let qualifier)? = Destination(arn: arn) else { return "The ARN is not well formed" }
-        guard catalog.snapshot.function(named: name)?.resolve(qualifier: qualifier) != nil else {
+        guard let function = catalog.snapshot.function(named: name), function.resolve(qualifier: qualifier) != nil else {
             return "The destination Lambda does not exist"
+        }
+        let question = AccessQuestion(
+            .service("s3.amazonaws.com"), "lambda:InvokeFunction", sourceARN: "arn:aws:s3:::\(bucket)", sourceAccount: account)
+        guard function.permits(question, qualifier: qualifier) else {
+            return "Not authorized to invoke function [\(arn)]: give s3.amazonaws.com the permission with aws lambda add-permission"
         }
         return nil
     }

@@ -77,7 +77,7 @@ final class Server {
         let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, keyring: keyring)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
         objectEvents = try ObjectEvents(objects, events, invoker, region: config.region)
-        let targets = FunctionTargets(catalog: catalog)
+        let targets = FunctionTargets(catalog: catalog, account: config.accountID)
         let s3 = ObjectService.make(config, objects, keyring, targets: targets, loop: loop, seed: Self.randomSeed())
         scheduler = try Scheduler(invoker: invoker, dispatcher: events, region: config.region, account: config.accountID)
         let sources = FunctionSources(s3, scheduler, arnPrefix: arnPrefix, owner: config.accountID)

@@ -70,12 +70,22 @@ import TestSupport
         func rule(_ name: String, _ value: String) -> String { "<FilterRule><Name>\(name)</Name><Value>\(value)</Value></FilterRule>" }
         #expect(try s3("PUT", "/inbox").status == 200)
         let all = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+        // S3 may tell whom it is allowed to invoke.
+        func allow(_ function: String, _ query: String, from source: String) throws -> Int {
+            let statement = #"{"StatementId":"s3","Action":"lambda:InvokeFunction","Principal":"s3.amazonaws.com","SourceArn":"\#(source)"}"#
+            return try server.call("POST", "/2015-03-31/functions/\(function)/policy", query: query, body: statement).status
+        }
+        #expect(try allow("other", "Qualifier=live", from: "arn:aws:s3:::inbox") == 201)
+        #expect(try allow("other", "", from: "arn:aws:s3:::another") == 201)
+        #expect(try put(configuration(arn + "r", all)).text.contains("Not authorized to invoke function"))
+        #expect(try put(configuration(arn + "other", all)).text.contains("Not authorized to invoke function"))
+        #expect(try allow("r", "", from: "arn:aws:s3:::*") == 201)
         let refusals: [(String, String)] = [
             (configuration(arn + "no", all), "The destination Lambda does not exist"), (configuration(arn + "r:9", all), "does not exist"),
             (configuration("arn:aws:sqs:us-east-1:1:q", all), "not well formed"), (configuration(arn + "r", ["s3:ObjectRestore:*"]), "is not supported"),
             (configuration(arn + "r", []), "MalformedXML"), (configuration(arn + "r", all, filter: rule("infix", "x")), "either prefix or suffix"),
             (configuration(arn + "r", all, filter: rule("prefix", "x") + rule("prefix", "y")), "more than one prefix"),
-            (configuration(arn + "r", all) + configuration(arn + "other", all), "overlap"),
+            (configuration(arn + "r", all) + configuration(arn + "other:live", all), "overlap"),
             (configuration(arn + "r", all, id: "a", filter: rule("prefix", "x")) + configuration(arn + "r", all, id: "a", filter: rule("prefix", "y")), "Same ID"),
             ("<QueueConfiguration><Queue>arn:aws:sqs:us-east-1:1:q</Queue><Event>s3:ObjectCreated:*</Event></QueueConfiguration>", "tells functions only"),
             ("<EventBridgeConfiguration/>", "NotImplemented"), ("<Other/>", "MalformedXML"),

@@ -13,6 +13,7 @@ let modules: [Module] = [
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
     Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
+    Module("XML", "S3's documents: XML read strictly, and written", ["Base"]),
     Module("SigV4", "verifies and signs AWS requests", ["Base", "HTTP", "Crypto"]),
     Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "TOMLKit"]),
     // policy: pure, time is an argument
@@ -24,6 +25,7 @@ let modules: [Module] = [
     Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "Zstd", "GRDB", "GRDBSQLite"]),
     Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
+    Module("Client", "signed calls over blocking sockets; S3 transfers, parallel and resumable", ["Base", "Crypto", "HTTP", "XML", "SigV4"]),
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
     Module(
@@ -39,10 +41,10 @@ let modules: [Module] = [
             "Base", "UV", "Archive", "HTTP", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
             "AsyncInvoke",
         ]),
-    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "SigV4", "Net", "Objects"]),
+    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "XML", "SigV4", "Net", "Objects"]),
     Module(
         "Admin", "metrics, health, logs, Hearth's own calls",
-        ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
+        ["Base", "UV", "Crypto", "HTTP", "Cache", "Catalog", "Objects", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
     Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
@@ -81,7 +83,8 @@ let tests: [(String, [String])] = [
     ("RESP", ["Base", "RESP"]),
     ("SigV4", ["Base", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
-    ("S3API", ["Base", "Objects", "S3API"]),
+    ("S3API", ["Base", "Objects", "S3API", "XML"]),
+    ("Client", ["Base", "Client", "XML"]),
     ("Archive", ["Archive"]),
     ("Config", ["Config"]),
     ("Catalog", ["Catalog"]),

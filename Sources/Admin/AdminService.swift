@@ -6,6 +6,7 @@ internal import Dispatch
 internal import HTTP
 package import Invoker
 package import Net
+package import Objects
 internal import UV
 
 /// Hearth's own calls below `/_hearth/`: health, metrics, statistics, logs, and the moves of an alias.
@@ -16,6 +17,7 @@ package final class AdminService: HTTPService {
     private let invoker: Invoker
     private let catalog: Catalog
     let events: EventDispatcher
+    let store: ObjectStore
     private let tokenKey: [UInt8]
     private let queue = DispatchQueue(label: "hearth.admin")
     /// The functions of the start that could not be deployed; nil: they are being deployed.
@@ -23,12 +25,15 @@ package final class AdminService: HTTPService {
     private var promoting: Set<String> = []
 
     /// - Parameter secret: signs the addresses of packages.
-    package init(invoker: Invoker, catalog: Catalog, events: EventDispatcher, secret: String) {
+    package init(invoker: Invoker, catalog: Catalog, events: EventDispatcher, store: ObjectStore, secret: String) {
         self.invoker = invoker
+        self.store = store
         self.events = events
         self.catalog = catalog
         tokenKey = Array(secret.utf8)
     }
+
+    var loop: Loop { invoker.loop }
 
     package func bodyBytesMax(_ request: HTTPRequest) -> Int { 64 * 1024 }
 
@@ -73,6 +78,7 @@ package final class AdminService: HTTPService {
         case (.post, "functions", 3) where parts[2] == "rollback":
             rollBack(parts[1], MoveOrder(request.body), connection)
         case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
+        case (_, "objects", _): objects(method, Array(parts.dropFirst()), request)
         case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)
         }
@@ -100,11 +106,15 @@ package final class AdminService: HTTPService {
     private func metrics(_ connection: HTTPConnection) {
         let exposition = Exposition(invoker, events.counters)
         let box = LoopBound(connection, on: invoker.loop)
-        queue.async { [remote = invoker.loop.remote] in
-            let body = ByteBuffer(capacity: 64 * 1024)
-            exposition.write(to: body)
-            let text = Array(body.bytes)
-            remote.post { text.withUnsafeBytes { box.wrapped.respond(200, type: "text/plain; version=0.0.4; charset=utf-8", $0) } }
+        store.statistics { [queue, remote = invoker.loop.remote] objects in
+            queue.async {
+                var exposition = exposition
+                exposition.objects = try? objects.get()
+                let body = ByteBuffer(capacity: 64 * 1024)
+                exposition.write(to: body)
+                let text = Array(body.bytes)
+                remote.post { text.withUnsafeBytes { box.wrapped.respond(200, type: "text/plain; version=0.0.4; charset=utf-8", $0) } }
+            }
         }
     }
 

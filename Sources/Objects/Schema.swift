@@ -76,6 +76,13 @@ enum Schema {
                     CREATE TABLE access (body INTEGER PRIMARY KEY, time INTEGER NOT NULL, hits INTEGER NOT NULL);
                     """)
         }
+        migrator.registerMigration("2: archive") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE segments ADD COLUMN is_away INTEGER NOT NULL DEFAULT 0;
+                    CREATE INDEX restores_asked_for ON versions (bucket, key, seq) WHERE restored < 0;
+                    """)
+        }
         return migrator
     }
 }

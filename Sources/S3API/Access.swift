@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// What a bucket has to say about who may do what, read from memory.
 struct BucketAccess: Sendable {

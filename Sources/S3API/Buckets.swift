@@ -1,5 +1,6 @@
 internal import HTTP
 internal import Objects
+internal import XML
 
 /// Buckets and what is set of them.
 extension S3Calls {

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import Objects
 internal import SigV4
+internal import XML
 
 /// The fields of an upload by form, its policy, and what they allow.
 struct PostForm {

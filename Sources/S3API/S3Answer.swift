@@ -10,6 +10,8 @@ struct S3Answer: Sendable {
         case none
         case document([UInt8])
         case json([UInt8])
+        /// The fields say their type.
+        case bytes([UInt8])
         /// The bytes of an object; the fields say their type.
         case object(ObjectReader)
         /// The length that a body would have: for HEAD.
@@ -51,13 +53,16 @@ struct S3Answer: Sendable {
         case .json(let bytes):
             output.append("Content-Type: application/json\r\n" as StaticString)
             bytes.withUnsafeBytes { connection.end($0) }
+        case .bytes(let bytes): bytes.withUnsafeBytes { connection.end($0) }
         case .length(let length):
             connection.beginLength(UInt64(length))
             connection.endLength()
         case .object(let reader):
             if let whole = reader.whole { return whole.withUnsafeBytes { connection.end($0) } }
             connection.beginLength(UInt64(reader.head.range.count))
-            ObjectPump(reader, connection, loop).start()
+            BodyPump(connection, loop) { done in
+                reader.next { result in done(try? result.get()) }
+            }.start()
         }
     }
 
@@ -67,70 +72,5 @@ struct S3Answer: Sendable {
         output.append(": " as StaticString)
         for byte in field.value.utf8 where byte >= 0x20 && byte != 0x7F || byte == 0x09 { output.append(byte) }
         output.append("\r\n" as StaticString)
-    }
-}
-
-/// Carries an object's bytes to a connection: one piece is read ahead while the other side takes the one before.
-///
-/// Invariants:
-///  1. At most one piece is asked for, and none while one waits.
-///  2. Nothing is sent while more than `Limits.unsentBytesMax` wait for the other side.
-///
-/// Thread rule: the loop's thread; the store answers on its own.
-final class ObjectPump: PendingAnswer {
-    private let reader: ObjectReader
-    private let connection: HTTPConnection
-    private let loop: Loop
-    private var waiting: [UInt8]?
-    private var isAsking = false
-    private var isOver = false
-
-    init(_ reader: ObjectReader, _ connection: HTTPConnection, _ loop: Loop) {
-        self.reader = reader
-        self.connection = connection
-        self.loop = loop
-    }
-
-    func start() {
-        connection.pending = self
-        ask()
-    }
-
-    private func ask() {
-        guard !isOver, !isAsking, waiting == nil else { return }
-        isAsking = true
-        let box = LoopBound(self, on: loop)
-        reader.next { [remote = loop.remote] result in
-            remote.post { box.wrapped.came(result) }
-        }
-    }
-
-    private func came(_ result: Result<[UInt8], ObjectsError>) {
-        isAsking = false
-        guard !isOver else { return }
-        switch result {
-        case .success(let bytes) where bytes.isEmpty:
-            isOver = true
-            connection.endLength()
-        case .success(let bytes):
-            waiting = bytes
-            canWrite()
-        case .failure:
-            // The head is out: only a broken connection tells the other side that these are not the object's bytes.
-            isOver = true
-            connection.close()
-        }
-    }
-
-    func canWrite() {
-        guard !isOver, let bytes = waiting, connection.queuedBytes <= Limits.unsentBytesMax else { return }
-        waiting = nil
-        bytes.withUnsafeBytes { connection.send($0) }
-        ask()
-    }
-
-    func clientWentAway() {
-        isOver = true
-        waiting = nil
     }
 }

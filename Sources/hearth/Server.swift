@@ -64,17 +64,19 @@ final class Server {
         eventStore = try EventStore(directory: data.path)
         let events = try EventDispatcher(
             invoker: invoker, store: eventStore, arnPrefix: arnPrefix, retryDelaySeconds: config.retryDelay)
-        admin = AdminService(invoker: invoker, catalog: catalog, events: events, secret: credentials.secretAccessKey)
+        objects = try ObjectService.open(config, data)
+        admin = AdminService(invoker: invoker, catalog: catalog, events: events, store: objects, secret: credentials.secretAccessKey)
         let control = LambdaControl(
             catalog: catalog, region: config.region, accountID: config.accountID, concurrencyMax: config.concurrency,
             codePath: { AdminService.codePath(digest: $0, secret: secret) })
         let lambda = LambdaService(invoker: invoker, control: control, events: events)
         let functionURLs = FunctionURLService(invoker: invoker, arnPrefix: arnPrefix, credentials: credentials)
-        objects = try ObjectService.open(config, data)
         upkeep = try S3Upkeep(store: objects, loop: loop, day: .seconds(UInt64(config.daySeconds)))
         let s3 = ObjectService.make(config, objects, credentials, loop: loop, seed: Self.randomSeed())
         let timeouts = Self.timeouts(config)
-        front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
+        let websites = WebsiteService(s3, hosts: config.websites, seed: Self.randomSeed())
+        front = try Self.listen(
+            config.front, FrontService(functions: functionURLs, websites: websites), loop, timeouts, config.connections)
         api = try Self.listen(
             config.api, APIService(lambda: lambda, admin: admin, s3: s3, credentials: credentials), loop, timeouts,
             config.connections)

@@ -13,6 +13,7 @@ let modules: [Module] = [
     // codecs: bytes in, values out
     Module("HTTP", "HTTP/1.1 framing (strict), field semantics, JSON check", ["Base"]),
     Module("RESP", "Redis protocol 2 and 3: requests read, replies written", ["Base"]),
+    Module("XML", "S3's documents: XML read strictly, and written", ["Base"]),
     Module("Schedule", "rate, cron and at expressions: when the next tick is", []),
     Module("Config", "runtime.toml and function.toml: read, checked, explained", ["Base", "HTTP", "Schedule", "TOMLKit"]),
     // policy: pure, time is an argument
@@ -26,6 +27,7 @@ let modules: [Module] = [
     Module("Objects", "buckets, objects, multipart uploads, tiers, lifecycle: S3's store", ["Base", "Crypto", "Zstd", "GRDB", "GRDBSQLite"]),
     Module("EventQueue", "asynchronous invocations: durable queue, retries, dead letters", ["Base", "GRDB"]),
     // mechanism
+    Module("Client", "signed calls over blocking sockets; S3 transfers, parallel and resumable", ["Base", "Crypto", "HTTP", "XML", "SigV4"]),
     Module("Net", "HTTP connections and listeners over loop streams", ["Base", "UV", "HTTP"]),
     Module("Sandbox", "starts workers; speaks the worker protocols with them", ["Base", "UV", "HTTP", "Net", "CSandbox"]),
     Module(
@@ -41,13 +43,13 @@ let modules: [Module] = [
             "Base", "UV", "Crypto", "Archive", "HTTP", "IAM", "SigV4", "Config", "Catalog", "EventQueue", "Net", "Sandbox", "Invoker",
             "AsyncInvoke",
         ]),
-    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "IAM", "SigV4", "Net", "Objects"]),
+    Module("S3API", "S3 over Objects: requests, documents, access, bodies", ["Base", "UV", "Crypto", "HTTP", "XML", "IAM", "SigV4", "Net", "Objects"]),
     Module(
         "Accelerate", "an edge before a distant S3: uploads in parallel parts, reads through the cache",
         ["Base", "UV", "Crypto", "HTTP", "IAM", "SigV4", "Cache", "Net"]),
     Module(
         "Admin", "metrics, health, logs, Hearth's own calls",
-        ["Base", "UV", "Crypto", "HTTP", "IAM", "Cache", "Catalog", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
+        ["Base", "UV", "Crypto", "HTTP", "IAM", "Cache", "Catalog", "Objects", "EventQueue", "Net", "Invoker", "AsyncInvoke"]),
     Module("CacheAPI", "the key-value face: RESP over Cache", ["Base", "UV", "Crypto", "RESP", "Cache"]),
     // beside: the server does not use them
     Module("HearthFunction", "what a function in Swift links: run { event, context in … }", []),
@@ -87,7 +89,8 @@ let tests: [(String, [String])] = [
     ("IAM", ["Base", "IAM"]),
     ("SigV4", ["Base", "IAM", "SigV4"]),
     ("Net", ["Base", "HTTP", "Net", "TestSupport", "UV"]),
-    ("S3API", ["Base", "IAM", "Objects", "S3API"]),
+    ("S3API", ["Base", "IAM", "Objects", "S3API", "XML"]),
+    ("Client", ["Base", "Client", "XML"]),
     ("Archive", ["Archive"]),
     ("Schedule", ["Schedule"]),
     ("Config", ["Config"]),

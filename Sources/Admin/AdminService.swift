@@ -7,6 +7,7 @@ internal import HTTP
 package import IAM
 package import Invoker
 package import Net
+package import Objects
 internal import UV
 
 /// Hearth's own calls below `/_hearth/`: health, metrics, statistics, logs, and the moves of an alias.
@@ -17,6 +18,7 @@ package final class AdminService: HTTPService {
     let invoker: Invoker
     let catalog: Catalog
     let events: EventDispatcher
+    let store: ObjectStore
     let sources: any EventSources
     let keyring: Keyring
     private let arnPrefix: String
@@ -30,17 +32,20 @@ package final class AdminService: HTTPService {
     ///   - arnPrefix: `arn:aws:lambda:REGION:ACCOUNT:function:`
     ///   - secret: signs the addresses of packages.
     package init(
-        invoker: Invoker, catalog: Catalog, events: EventDispatcher, sources: any EventSources, keyring: Keyring, arnPrefix: String,
-        secret: String
+        invoker: Invoker, catalog: Catalog, events: EventDispatcher, store: ObjectStore, sources: any EventSources,
+        keyring: Keyring, arnPrefix: String, secret: String
     ) {
         self.keyring = keyring
         self.arnPrefix = arnPrefix
         self.invoker = invoker
+        self.store = store
         self.events = events
         self.sources = sources
         self.catalog = catalog
         tokenKey = Array(secret.utf8)
     }
+
+    var loop: Loop { invoker.loop }
 
     package func bodyBytesMax(_ request: HTTPRequest) -> Int { 64 * 1024 }
 
@@ -116,6 +121,7 @@ package final class AdminService: HTTPService {
         case (.get, "schedules", 1): listSchedules(request)
         case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
         case (_, "keys", _): keys(method, Array(parts.dropFirst()), request)
+        case (_, "objects", _): objects(method, Array(parts.dropFirst()), request)
         case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)
         }
@@ -143,11 +149,15 @@ package final class AdminService: HTTPService {
     private func metrics(_ connection: HTTPConnection) {
         let exposition = Exposition(invoker, events.counters)
         let box = LoopBound(connection, on: invoker.loop)
-        queue.async { [remote = invoker.loop.remote] in
-            let body = ByteBuffer(capacity: 64 * 1024)
-            exposition.write(to: body)
-            let text = Array(body.bytes)
-            remote.post { text.withUnsafeBytes { box.wrapped.respond(200, type: "text/plain; version=0.0.4; charset=utf-8", $0) } }
+        store.statistics { [queue, remote = invoker.loop.remote] objects in
+            queue.async {
+                var exposition = exposition
+                exposition.objects = try? objects.get()
+                let body = ByteBuffer(capacity: 64 * 1024)
+                exposition.write(to: body)
+                let text = Array(body.bytes)
+                remote.post { text.withUnsafeBytes { box.wrapped.respond(200, type: "text/plain; version=0.0.4; charset=utf-8", $0) } }
+            }
         }
     }
 

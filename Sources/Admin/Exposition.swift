@@ -2,6 +2,7 @@ internal import AsyncInvoke
 internal import Base
 internal import Cache
 internal import Invoker
+internal import Objects
 
 /// All metrics in Prometheus' text format 0.0.4.
 ///
@@ -15,6 +16,8 @@ struct Exposition: @unchecked Sendable {
     private let events: EventCounters
     private let account: AccountGauges
     private let secondLevel: SecondLevelCounters?
+    /// nil: they could not be read.
+    var objects: StoreStatistics?
 
     init(_ invoker: Invoker, _ events: EventCounters) {
         self.events = events
@@ -56,6 +59,15 @@ struct Exposition: @unchecked Sendable {
         writeSecondLevel(to: out)
         writeRoutes(to: out)
         writeEvents(to: out)
+        writeObjects(to: out)
+    }
+
+    private func writeObjects(to out: ByteBuffer) {
+        guard let objects else { return }
+        for row in ObjectMetricRow.table {
+            out.append("# HELP \(row.name) \(row.help)\n# TYPE \(row.name) \(row.kind.rawValue)\n")
+            for (labels, value) in row.read(objects) { out.append("\(row.name)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.text(value))\n") }
+        }
     }
 
     private func writeAccount(to out: ByteBuffer) {

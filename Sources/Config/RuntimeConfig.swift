@@ -31,6 +31,13 @@ package struct ListenAddress: Equatable, Sendable, CustomStringConvertible {
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 
+/// A bucket of any S3.
+package struct ArchiveAddress: Equatable, Sendable {
+    /// `HOST:PORT`
+    package let endpoint: String
+    package let bucket: String
+}
+
 /// `runtime.toml`: the runtime as its owner wants it.
 package struct RuntimeConfig: Equatable, Sendable {
     package var front: ListenAddress
@@ -59,11 +66,18 @@ package struct RuntimeConfig: Equatable, Sendable {
     package var cacheMemory = Limits.cacheMemoryBytes
     /// The directory of what objects are seldom read; empty: beside the others.
     package var coldObjects = ""
+    /// Where archived objects go; nil: nowhere.
+    package var archive: ArchiveAddress?
+    package var archiveKey = ""
+    package var archiveSecret = ""
+    package var archiveRegion = "us-east-1"
     /// How long a day is to the lifecycle of objects.
     package var daySeconds = 86_400
     /// A second account of S3; both or none.
     package var altAccessKey = ""
     package var altSecretKey = ""
+    /// Buckets whose websites the front listener shows, by host in lower case.
+    package var websites: [String: String] = [:]
     /// Bytes of the cache's second level on disk; 0: there is none.
     package var cacheDisk = Limits.cacheDiskBytes
     /// A result is acknowledged when it is on disk.
@@ -120,11 +134,20 @@ package struct RuntimeConfig: Equatable, Sendable {
             "objects.cold", .text(default: ""),
             "The directory for objects that are seldom read, maybe on another disk; empty: in the data directory."),
         ConfigKey(
+            "objects.archive", .text(default: ""),
+            "A bucket of any S3, http://HOST:PORT/BUCKET, for objects of GLACIER and DEEP_ARCHIVE; empty: they stay in the cold tier."),
+        ConfigKey("objects.archive_access_key", .text(default: ""), "The key that the archive knows."),
+        ConfigKey("objects.archive_secret_key", .text(default: ""), "Its secret."),
+        ConfigKey("objects.archive_region", .text(default: "us-east-1"), "The region that the archive's signatures name."),
+        ConfigKey(
             "lifecycle.day_seconds", .number(1...86_400, default: 86_400), unit: "seconds",
             "How long a day is to lifecycle rules and tiers; shorter only to try them out."),
         ConfigKey(
             "s3.alt_access_key", .text(default: ""), "The key of a second account of S3, for what one account shows the other."),
         ConfigKey("s3.alt_secret_key", .text(default: ""), "Its secret."),
+        ConfigKey(
+            "s3.websites", .list(default: []),
+            "Hosts of the front listener that show a bucket's website, as HOST=BUCKET; BUCKET.website.localhost does so by itself."),
         ConfigKey(
             "cache.disk", .number(0...1 << 44, default: Limits.cacheDiskBytes), unit: "bytes",
             "What `cache.sqlite` in the data directory may take, where stored results survive a restart; 0: nothing, else 16 MiB at least."),
@@ -202,9 +225,29 @@ package struct RuntimeConfig: Equatable, Sendable {
         retryDelay = file.number("async.retry_delay") ?? retryDelay
         cacheMemory = file.number("cache.memory") ?? cacheMemory
         coldObjects = file.text("objects.cold") ?? coldObjects
+        if let text = file.text("objects.archive"), !text.isEmpty {
+            guard let match = text.wholeMatch(of: #/http://([^/:]+:\d+)/([a-z0-9][a-z0-9.-]+)/?/#) else {
+                throw file.fail("objects.archive", "objects.archive: \(text) is not http://HOST:PORT/BUCKET")
+            }
+            archive = ArchiveAddress(endpoint: String(match.1), bucket: String(match.2))
+        }
+        archiveKey = file.text("objects.archive_access_key") ?? ""
+        archiveSecret = file.text("objects.archive_secret_key") ?? ""
+        archiveRegion = file.text("objects.archive_region") ?? archiveRegion
+        guard (archive == nil) == archiveKey.isEmpty, archiveKey.isEmpty == archiveSecret.isEmpty else {
+            throw file.fail(
+                "objects.archive", "objects.archive, objects.archive_access_key and objects.archive_secret_key belong together: give all three")
+        }
         daySeconds = file.number("lifecycle.day_seconds") ?? daySeconds
         altAccessKey = file.text("s3.alt_access_key") ?? ""
         altSecretKey = file.text("s3.alt_secret_key") ?? ""
+        for pair in file.list("s3.websites") ?? [] {
+            let halves = pair.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
+            guard halves.count == 2, !halves.contains(""), !halves[0].contains(where: { $0 == ":" || $0 == "/" }) else {
+                throw file.fail("s3.websites", "s3.websites: \(pair) is not HOST=BUCKET, as in www.example.com=site")
+            }
+            websites[halves[0].lowercased()] = halves[1]
+        }
         guard altAccessKey.isEmpty == altSecretKey.isEmpty else {
             throw file.fail("s3.alt_access_key", "s3.alt_access_key and s3.alt_secret_key belong together: give both")
         }
@@ -226,7 +269,7 @@ package struct RuntimeConfig: Equatable, Sendable {
 
     /// The keys that differ in `other` and are read at the start only.
     package func fixedKeys(unlike other: RuntimeConfig) -> [String] {
-        [
+        let changes: [(key: String, isChanged: Bool)] = [
             ("listen.front", front != other.front), ("listen.api", api != other.api), ("listen.cache", cache != other.cache),
             ("cache.password", cacheAsksPassword != other.cacheAsksPassword),
             ("cache.views", cacheViews != other.cacheViews), ("data", data != other.data),
@@ -234,9 +277,14 @@ package struct RuntimeConfig: Equatable, Sendable {
             ("region", region != other.region), ("sandbox.isolation", isolation != other.isolation),
             ("objects.cold", coldObjects != other.coldObjects), ("lifecycle.day_seconds", daySeconds != other.daySeconds),
             ("s3.alt_access_key", altAccessKey != other.altAccessKey), ("s3.alt_secret_key", altSecretKey != other.altSecretKey),
+            ("s3.websites", websites != other.websites),
+            ("objects.archive", archive != other.archive),
+            ("objects.archive_access_key", archiveKey != other.archiveKey), ("objects.archive_secret_key", archiveSecret != other.archiveSecret),
+            ("objects.archive_region", archiveRegion != other.archiveRegion),
             ("async.retry_delay", retryDelay != other.retryDelay), ("sandbox.show", sandboxShows != other.sandboxShows),
             ("cache.disk", cacheDisk != other.cacheDisk), ("cache.data", cacheKeepsData != other.cacheKeepsData),
-        ].filter(\.1).map(\.0)
+        ]
+        return changes.filter(\.isChanged).map(\.key)
     }
 
     private static func address(_ file: ConfigFile, _ path: String) throws(ConfigError) -> ListenAddress? {

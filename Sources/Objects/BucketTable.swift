@@ -8,6 +8,8 @@ struct BucketEntry: Sendable {
     var lifecycle: Lifecycle
     var tiering: [TieringRule] = []
     var notifications: [NotificationRule] = []
+    /// There may be versions whose class belongs into another tier than they are in: until a walk has found none.
+    var holdsCold = true
 }
 
 /// All buckets, in memory. Changed by commits only, on the writer's queue; so what an order of the writer reads here is true in its

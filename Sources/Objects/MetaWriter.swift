@@ -36,6 +36,11 @@ final class Transaction {
         accounts[segment, default: (0, 0)].stored += stored
     }
 
+    /// The bucket has a version whose class belongs into another tier: told after the commit.
+    func holdsCold(_ bucket: BucketName) {
+        afterCommit { [onCold = writer.onCold] in onCold(bucket) }
+    }
+
     func didDelete(bucket: Int64) { deletedBuckets.insert(bucket) }
 
     /// The bucket, if it is there as of this order.
@@ -101,6 +106,9 @@ final class MetaWriter: @unchecked Sendable {
     var onAccount: (Int64, _ size: Int64, _ stored: Int64) -> Void = { _, _, _ in }
     /// Told after each commit that has put events into the outbox.
     var onEvents: () -> Void = {}
+
+    /// Told after each commit that put a version of a cold class into a bucket.
+    var onCold: @Sendable (BucketName) -> Void = { _ in }
 
     init(_ db: Connection, seed: UInt64, clock: @escaping @Sendable () -> Int64) throws {
         self.db = db

@@ -36,6 +36,8 @@ package final class ObjectStore: Sendable {
         package var partBytesMin = Limits.objectPartBytesMin
         /// Uploads that nobody completes are aborted after so many days, even without a rule.
         package var abortUploadsDays = 7
+        /// Where the archive tier's files lie; nil: archived objects stay in the cold tier.
+        package var archive: (any ArchivePlace)?
         /// No file grows beyond; for tests of a full disk. 0: none.
         package var fileBytesMax: Int64 = 0
 
@@ -58,6 +60,7 @@ package final class ObjectStore: Sendable {
     /// Two, so that one commit's wait for the disk is another's time to fill.
     let hot: [SegmentWriter]
     let cold: SegmentWriter
+    let archive: SegmentWriter
     let digestLanes: [DispatchQueue]
     let bodyLanes: [DispatchQueue]
     /// Background work and whole-store reads: one at a time.
@@ -67,11 +70,13 @@ package final class ObjectStore: Sendable {
     /// The checksum algorithm of each upload under way that has chosen one.
     let plans = Mutex<[Int64: ChecksumAlgorithm?]>([:])
     private let turn = Atomic<Int>(0)
+    let backups = Atomic<Int>(0)
 
     package init(_ options: Options) throws(ObjectsError) {
         self.options = options
         do {
             lock = Mutex(try Self.lock(options.directory))
+            Self.removeScratch(options.directory)
             let path = options.directory + "/meta.sqlite"
             let db = try Connection.meta(path, readonly: false, pagesMax: options.fileBytesMax / 4096)
             meta = try MetaWriter(db, seed: options.seed, clock: options.clock)
@@ -85,10 +90,11 @@ package final class ObjectStore: Sendable {
             }
             plans.withLock { $0 = Dictionary(chosen) { first, _ in first } }
             reads = try ReadLanes(path: path, count: 2)
-            (hot, cold) = Self.writers(segments, meta, options)
+            (hot, cold, archive) = Self.writers(segments, meta, options)
             digestLanes = Self.queues("digest", 2)
             bodyLanes = Self.queues("body", 2)
         } catch { throw error as? ObjectsError ?? .storage("cannot open \(options.directory): \(error)") }
+        meta.onCold = { [table] name in table.change(name) { $0.holdsCold = true } }
         meta.onAccount = { [segments] id, size, stored in segments[id]?.account(size: size, stored: stored) }
     }
 
@@ -104,7 +110,9 @@ package final class ObjectStore: Sendable {
     }
 
     /// Goes on with files that were open when the store was last closed; what is left of them is sealed.
-    private static func writers(_ segments: Segments, _ meta: MetaWriter, _ options: Options) -> ([SegmentWriter], SegmentWriter) {
+    private static func writers(_ segments: Segments, _ meta: MetaWriter, _ options: Options) -> (
+        [SegmentWriter], SegmentWriter, SegmentWriter
+    ) {
         var open = segments.all.filter { !$0.numbers.isSealed && FileManager.default.fileExists(atPath: $0.path) }
         for segment in open {
             // A damaged file keeps nobody out of the others: what reads it is told.
@@ -116,7 +124,7 @@ package final class ObjectStore: Sendable {
             return SegmentWriter(
                 tier: tier, segments: segments, meta: meta, bytesMax: options.segmentBytes, segment: index.map { open.remove(at: $0) })
         }
-        let all = ((0..<hotWriterCount).map { _ in next(.hot) }, next(.cold))
+        let all = ((0..<hotWriterCount).map { _ in next(.hot) }, next(.cold), next(.archive))
         for segment in open {
             segment.seal()
             let id = segment.id
@@ -134,6 +142,8 @@ package final class ObjectStore: Sendable {
         (0..<count).map { DispatchQueue(label: "hearth.objects.\(name)-\($0)") }
     }
 
+    var writers: [SegmentWriter] { hot + [cold, archive] }
+
     /// Each in turn.
     func pick<T>(_ all: [T]) -> T { all[(turn.add(1, ordering: .relaxed).newValue & .max) % all.count] }
 
@@ -148,7 +158,7 @@ package final class ObjectStore: Sendable {
             try? flushAccesses(&report)
         }
         for lane in digestLanes { lane.sync {} }
-        for writer in hot + [cold] { writer.close() }
+        for writer in writers { writer.close() }
         reads.close()
         meta.close()
         segments.close()
@@ -164,5 +174,7 @@ package final class ObjectStore: Sendable {
         case legalHold(Bool)
         /// Of an archived object: readable until then.
         case restored(until: Int64)
+        /// Of an object that lies in the archive: to be fetched for so many days.
+        case restore(days: Int)
     }
 }

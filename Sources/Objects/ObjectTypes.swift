@@ -130,6 +130,11 @@ package enum Tier: Int, Sendable, CaseIterable {
     case hot = 0
     /// Compressed, under `coldDirectory`.
     case cold = 1
+
+    /// As `cold`, but in files that lie in an archive: read after a restore.
+    case archive = 2
+
+    package var name: String { "\(self)" }
 }
 
 /// Object Lock of one version.
@@ -166,7 +171,7 @@ package struct ObjectVersion: Sendable {
     package let metadata: Metadata
     package let tags: [Field]
     package let lock: ObjectLock
-    /// Restored from an archive until then (milliseconds since 1970); 0: not restored.
+    /// Restored from an archive until then (milliseconds since 1970); 0: not restored; negative: the restore is under way.
     package let restoredUntil: Int64
     /// When lifecycle will expire it, and the rule's id: `x-amz-expiration`.
     package let expiry: (time: Int64, rule: String)?

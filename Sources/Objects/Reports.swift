@@ -12,6 +12,7 @@ package struct StoreStatistics: Sendable {
 
     package var hot = OfTier()
     package var cold = OfTier()
+    package var archive = OfTier()
     package var buckets = 0
     package var uploads = 0
     package var metaBytes: Int64 = 0
@@ -22,16 +23,16 @@ package struct StoreStatistics: Sendable {
     package var demoted = 0
     package var promoted = 0
 
-    package var savedBytes: Int64 { cold.bytes - cold.storedBytes }
-}
+    /// What compression saves.
+    package var savedBytes: Int64 { cold.bytes - cold.storedBytes + archive.bytes - archive.storedBytes }
 
-/// What a bucket holds: versions and bytes, counted by a walk.
-package struct BucketUsage: Sendable {
-    package var objects = 0
-    package var bytes: Int64 = 0
-    package var versions = 0
-    package var versionBytes: Int64 = 0
-    package var uploads = 0
+    package subscript(tier: Tier) -> OfTier {
+        switch tier {
+        case .hot: hot
+        case .cold: cold
+        case .archive: archive
+        }
+    }
 }
 
 /// What an online check has read, and every fault it found, one sentence each.
@@ -68,6 +69,8 @@ package struct UpkeepReport: Sendable {
     package var transitioned = 0
     package var demoted = 0
     package var promoted = 0
+    package var archived = 0
+    package var restored = 0
     /// Rows looked at.
     package var examined = 0
     /// Every bucket with rules has been walked to its end since the last time that this was true.

@@ -76,7 +76,7 @@ enum Schema {
                     CREATE TABLE access (body INTEGER PRIMARY KEY, time INTEGER NOT NULL, hits INTEGER NOT NULL);
                     """)
         }
-        migrator.registerMigration("outbox of events") { db in
+        migrator.registerMigration("2: outbox of events") { db in
             // AUTOINCREMENT: numbers are not used again, so that who has read up to one has read all below it.
             try db.execute(
                 sql: """
@@ -86,6 +86,13 @@ enum Schema {
                         parts INTEGER NOT NULL, version TEXT, sequencer INTEGER NOT NULL, account TEXT NOT NULL, address TEXT NOT NULL,
                         request TEXT NOT NULL
                     );
+                    """)
+        }
+        migrator.registerMigration("3: archive") { db in
+            try db.execute(
+                sql: """
+                    ALTER TABLE segments ADD COLUMN is_away INTEGER NOT NULL DEFAULT 0;
+                    CREATE INDEX restores_asked_for ON versions (bucket, key, seq) WHERE restored < 0;
                     """)
         }
         return migrator

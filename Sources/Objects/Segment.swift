@@ -5,7 +5,7 @@ internal import Glibc
 internal import Synchronization
 internal import Zstd
 
-/// One file of bodies: `hot-N.sqlite` or `cold-N.sqlite`, a table of chunks that is only ever appended to.
+/// One file of bodies: `hot-N.sqlite`, `cold-N.sqlite` or `archive-N.sqlite`, a table of chunks that is only ever appended to.
 ///
 ///     open ── grows beyond its bound, and its last writer is gone ──▶ sealed ── nothing in it is needed ──▶ removed
 ///
@@ -35,6 +35,8 @@ final class Segment: @unchecked Sendable {
 
     struct State {
         var isSealed = false
+        /// It lies in the archive, whatever is here of it.
+        var isAway = false
         /// Bytes of rows, and what of it is still needed, before and after compression.
         var stored: Int64 = 0
         var liveSize: Int64 = 0
@@ -60,11 +62,14 @@ final class Segment: @unchecked Sendable {
     /// Numbers that may be read at any time.
     var numbers: State { state.withLock { $0 } }
 
-    init(id: Int64, tier: Tier, path: String, isSealed: Bool, stored: Int64 = 0, liveSize: Int64 = 0, liveStored: Int64 = 0) {
+    init(
+        id: Int64, tier: Tier, path: String, isSealed: Bool, isAway: Bool = false, stored: Int64 = 0, liveSize: Int64 = 0,
+        liveStored: Int64 = 0
+    ) {
         self.id = id
         self.tier = tier
         self.path = path
-        state = Mutex(State(isSealed: isSealed, stored: stored, liveSize: liveSize, liveStored: liveStored))
+        state = Mutex(State(isSealed: isSealed, isAway: isAway, stored: stored, liveSize: liveSize, liveStored: liveStored))
     }
 
     /// Makes the file, or opens it for writing again; a commit that was torn is rolled back here.
@@ -247,6 +252,8 @@ final class Segment: @unchecked Sendable {
             return state.dueActs()
         }) { act() }
     }
+
+    func setAway() { state.withLock { $0.isAway = true } }
 
     func account(size: Int64, stored: Int64) {
         state.withLock { state in

@@ -19,18 +19,22 @@ final class Segments: Sendable {
     }
 
     func path(_ id: Int64, _ tier: Tier) -> String {
-        tier == .hot ? "\(hotDirectory)/hot-\(id).sqlite" : "\(coldDirectory)/cold-\(id).sqlite"
+        "\(tier == .hot ? hotDirectory : coldDirectory)/\(tier.name)-\(id).sqlite"
     }
 
     /// Takes over what `meta.sqlite` names; files it does not name were made right before a crash, and go.
     func load(_ db: Connection) throws {
-        let known = try db.rows("SELECT id, tier, is_sealed, live_size, live_stored FROM segments") { [self] row in
+        let known = try db.rows("SELECT id, tier, is_sealed, live_size, live_stored, is_away FROM segments") { [self] row in
             let id = row.int(0)
             let tier = Tier(rawValue: Int(row.int(1))) ?? .hot
             let path = path(id, tier)
             let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int64) ?? 0
+            let isAway = row.int(5) == 1
+            // A restore had fetched it when the store ended.
+            if isAway { unlink(path) }
             return Segment(
-                id: id, tier: tier, path: path, isSealed: row.int(2) == 1, stored: size, liveSize: row.int(3), liveStored: row.int(4))
+                id: id, tier: tier, path: path, isSealed: row.int(2) == 1, isAway: isAway, stored: size, liveSize: row.int(3),
+                liveStored: row.int(4))
         }
         // Ids are AUTOINCREMENT: those of removed files do not come again.
         let last = try db.first("SELECT seq FROM sqlite_sequence WHERE name = 'segments'") { $0.int(0) } ?? 0
@@ -38,7 +42,7 @@ final class Segments: Sendable {
         let paths = Set(known.map(\.path))
         for directory in Set([hotDirectory, coldDirectory]) {
             for name in (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] {
-                guard name.wholeMatch(of: #/(hot|cold)-\d+\.sqlite(-journal)?/#) != nil else { continue }
+                guard name.wholeMatch(of: #/(hot|cold|archive)-\d+\.sqlite(-journal)?/#) != nil else { continue }
                 let path = directory + "/" + name
                 if !paths.contains(path.hasSuffix("-journal") ? String(path.dropLast(8)) : path) { unlink(path) }
             }

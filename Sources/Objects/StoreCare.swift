@@ -12,6 +12,9 @@ struct CareState: Sendable {
     var expired = 0
     var demoted = 0
     var promoted = 0
+    var archived = 0
+    /// When the last round ended.
+    var archivedBefore = 0
     var lagMilliseconds: Int64 = 0
 }
 
@@ -28,6 +31,7 @@ extension ObjectStore {
         inBackground(done) { [self] in
             let now = options.clock()
             var report = UpkeepReport()
+            try? restorePending(&report)
             if accesses.hasCold || now - care.withLock({ $0.accessesFlushed }) >= Self.accessFlushMilliseconds {
                 try flushAccesses(&report)
             }
@@ -35,7 +39,7 @@ extension ObjectStore {
                 if care.walk == nil, now - care.roundBegan >= min(Self.roundMilliseconds, options.day / 10) {
                     care.roundBegan = now
                     care.walk = UpkeepWalk(
-                        buckets: table.all.filter { !$0.lifecycle.isEmpty || !$0.tiering.isEmpty }.map(\.bucket.name))
+                        buckets: table.all.filter { !$0.lifecycle.isEmpty || !$0.tiering.isEmpty || $0.holdsCold }.map(\.bucket.name))
                 }
                 return care.walk
             }
@@ -54,6 +58,7 @@ extension ObjectStore {
                 care.expired += result.expired
                 care.demoted += result.demoted
                 care.promoted += result.promoted
+                care.archived += result.archived
             }
             return report
         }
@@ -63,6 +68,12 @@ extension ObjectStore {
         try abortUploads(now: now, &report)
         try commitNow { try $0.db.run("DELETE FROM completed WHERE until < ?", .int(now)) }
         try compactNow(liveFraction: 0.5)
+        let (archived, before) = care.withLock { care in
+            defer { care.archivedBefore = care.archived }
+            return (care.archived, care.archivedBefore)
+        }
+        // An archive that cannot be reached keeps nothing else from its care; what did not go goes the next time.
+        try? shipArchives(isQuiet: archived == before)
         segments.closeIdleReaders(keeping: Self.openReadersMax)
         pool.trim()
         readPool.trim()
@@ -149,7 +160,11 @@ extension ObjectStore {
                     tier.fileBytes += fileSize(segment.path)
                     tier.files += 1
                 }
-                if segment.tier == .hot { add(&all.hot) } else { add(&all.cold) }
+                switch segment.tier {
+                case .hot: add(&all.hot)
+                case .cold: add(&all.cold)
+                case .archive: add(&all.archive)
+                }
             }
             all.buckets = table.all.count
             all.uploads = try db.first("SELECT count(*) FROM uploads") { Int($0.int(0)) } ?? 0

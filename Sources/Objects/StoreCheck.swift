@@ -2,7 +2,7 @@ internal import Base
 internal import Dispatch
 internal import Foundation
 
-/// Proving that the store is whole, and copying it while it runs.
+/// Proving that the store is whole.
 extension ObjectStore {
     /// Reads every chunk and holds every count to what it counts, beside running requests.
     package func check(bytesPerSecond: Int64? = nil, done: @escaping Done<CheckReport>) {
@@ -14,7 +14,8 @@ extension ObjectStore {
                 for segment in segments.all {
                     let numbers = segment.numbers
                     report.deadBytes += max(0, numbers.stored - numbers.liveStored)
-                    guard numbers.isSealed else { continue }
+                    if numbers.isAway { try checkArchive(segment, &report) }
+                    guard numbers.isSealed, !numbers.isAway else { continue }
                     let pin = SegmentPin(segment, .reading)
                     do { if let damage = try pin.segment.damage() { report.fault("\(segment.path) is damaged: \(damage)") } } catch {
                         report.fault("\(error)")
@@ -118,6 +119,14 @@ extension ObjectStore {
         }
     }
 
+    private func checkArchive(_ segment: Segment, _ report: inout CheckReport) throws {
+        let name = (segment.path as NSString).lastPathComponent
+        guard let place = options.archive else { return report.fault("\(name) lies in an archive that is not configured any more") }
+        do throws(ObjectsError) {
+            if try place.size(of: name) == nil { report.fault("\(name) is missing in the archive") }
+        } catch { report.fault("the archive cannot be asked for \(name): \(error)") }
+    }
+
     private func placedBlobs(_ condition: String, _ value: Int64, limit: Int) throws -> [PlacedBlob] {
         try reads.readNow { db in
             try db.rows(
@@ -131,6 +140,8 @@ extension ObjectStore {
     /// What is wrong with a blob's rows.
     private func fault(of blob: PlacedBlob, _ report: inout CheckReport) -> String? {
         guard let segment = segments[blob.segment] else { return "blob \(blob.id) lies in a file that is missing" }
+        // Its rows would have to be fetched.
+        if segment.numbers.isAway { return nil }
         let pin = SegmentPin(segment, .reading)
         var at: Int64 = 0
         while at < blob.size {
@@ -145,38 +156,5 @@ extension ObjectStore {
             } catch { return "\(error)" }
         }
         return nil
-    }
-
-    // MARK: Backup
-
-    /// Makes a copy that can be opened, in `directory`, which must be empty or not exist.
-    package func backup(to directory: String, done: @escaping Done<Void>) {
-        inBackground(done) { [self] in
-            let manager = FileManager.default
-            do {
-                try manager.createDirectory(atPath: directory, withIntermediateDirectories: true)
-                guard try manager.contentsOfDirectory(atPath: directory).isEmpty else {
-                    throw ObjectsError.storage("\(directory) is not empty: a backup needs a directory of its own")
-                }
-            } catch let error as ObjectsError { throw error } catch {
-                throw ObjectsError.storage("\(directory) cannot be made: \(error)")
-            }
-            // Metadata first: every row that it names is on disk already, and rows never change. Nothing is compacted meanwhile, for
-            // that is this queue's work too.
-            let target = directory + "/meta.sqlite"
-            let source = try Connection(path: options.directory + "/meta.sqlite", readonly: true)
-            do {
-                defer { source.close() }
-                try source.copy(to: target)
-            }
-            let copy = try Connection(path: target, readonly: true)
-            let ids = try copy.rows("SELECT id FROM segments") { $0.int(0) }
-            copy.close()
-            for id in ids {
-                guard let segment = segments[id] else { throw ObjectsError.damaged("\(segments.path(id, .hot)) is missing") }
-                try SegmentPin(segment, .reading).segment.copy(to: directory + "/" + (segment.path as NSString).lastPathComponent)
-            }
-            Segment.syncDirectory(of: target)
-        }
     }
 }

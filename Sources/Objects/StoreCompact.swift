@@ -24,7 +24,7 @@ extension ObjectStore {
     @discardableResult
     func compactNow(liveFraction: Double) throws -> CompactReport {
         // What is still being written to takes part when much of it is dead.
-        for writer in hot + [cold] {
+        for writer in writers {
             if let id = writer.activeID, let segment = segments[id], isWorthCompacting(segment, liveFraction) { try writer.rollNow() }
         }
         meta.queue.sync {}
@@ -39,7 +39,7 @@ extension ObjectStore {
     func isWorthCompacting(_ segment: Segment, _ liveFraction: Double) -> Bool {
         let numbers = segment.numbers
         // Less than a chunk of dead bytes is not worth a file.
-        return numbers.stored - numbers.liveStored > Int64(Limits.objectChunkBytes)
+        return !numbers.isAway && numbers.stored - numbers.liveStored > Int64(Limits.objectChunkBytes)
             && (liveFraction >= 1 || Double(numbers.liveStored) < Double(numbers.stored) * liveFraction)
     }
 
@@ -74,14 +74,14 @@ extension ObjectStore {
     func move(_ blob: PlacedBlob, to tier: Tier) throws -> Int64 {
         guard let from = segments[blob.segment] else { throw ObjectsError.damaged("\(segments.path(blob.segment, tier)) is missing") }
         let pin = SegmentPin(from, .reading)
-        let writer = tier == .hot ? pick(hot) : cold
+        let writer = tier == .hot ? pick(hot) : tier == .cold ? cold : archive
         let (target, base) = try writer.begin()
         var chunk: Int64 = 0
         var stored: Int64 = 0
         let rows = RowBatch(writer: writer, segment: target.segment)
         while chunk * Int64(Limits.objectChunkBytes) < blob.size {
             let row = try pin.segment.read(base: blob.base, chunk: chunk) { bytes in
-                let packed = tier == .cold ? Zstd.shared.compress(bytes, level: 3) : nil
+                let packed = tier != .hot ? Zstd.shared.compress(bytes, level: 3) : nil
                 return OwnedRow(
                     id: Segment.rowID(base: base, chunk: chunk), raw: packed == nil ? 0 : bytes.count, bytes: packed ?? Array(bytes))
             }

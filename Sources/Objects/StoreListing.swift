@@ -182,43 +182,6 @@ extension ObjectStore {
             return page
         }
     }
-
-    /// What a bucket holds, counted by a walk in short steps.
-    package func usage(of bucket: BucketName, done: @escaping Done<BucketUsage>) {
-        careQueue.async { [self] in
-            do {
-                let entry = try table.get(bucket)
-                var usage = BucketUsage()
-                var place: (key: [UInt8], seq: Int64)? = ([], .min)
-                var last: [UInt8]?
-                while let from = place {
-                    place = nil
-                    try reads.readNow { db in
-                        try db.each(
-                            """
-                            SELECT key, seq, flags, size FROM versions WHERE bucket = ? AND (key, seq) > (?, ?)
-                            ORDER BY key, seq LIMIT 5000
-                            """, .int(entry.id), .blob(from.key), .int(from.seq)
-                        ) { row in
-                            let isLatest = last.map { !row.raw(0).elementsEqual($0) } ?? true
-                            last = row.bytes(0)
-                            place = (last ?? [], row.int(1))
-                            guard row.int(2) & VersionRow.deleteMarker == 0 else { return true }
-                            usage.versions += 1
-                            usage.versionBytes += row.int(3)
-                            guard isLatest else { return true }
-                            usage.objects += 1
-                            usage.bytes += row.int(3)
-                            return true
-                        }
-                        usage.uploads =
-                            try db.first("SELECT count(*) FROM uploads WHERE bucket = ?", .int(entry.id)) { Int($0.int(0)) } ?? 0
-                    }
-                }
-                done(.success(usage))
-            } catch { done(.failure(error as? ObjectsError ?? .storage("\(error)"))) }
-        }
-    }
 }
 
 extension VersionRow {

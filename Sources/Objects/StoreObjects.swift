@@ -1,4 +1,5 @@
 internal import Base
+internal import Dispatch
 internal import Synchronization
 
 /// Objects: put, head, get, delete, copy, change.
@@ -119,7 +120,7 @@ extension ObjectStore {
     package func change(
         _ key: ObjectKey, version: VersionID? = nil, in bucket: BucketName, _ change: Change, done: @escaping Done<ObjectVersion>
     ) {
-        meta.submit(done) { [table] transaction in
+        meta.submit(done) { [self] transaction in
             let db = transaction.db
             let entry = try transaction.bucket(bucket, in: table)
             var (row, isLatest) = try Versions.resolve(key, version, entry, db, now: transaction.now)
@@ -129,7 +130,18 @@ extension ObjectStore {
                 .bytes(row.tags),
                 .bytes(row.head), .bytes(row.lock), row.restored == 0 ? .null : .int(row.restored), .int(entry.id), .blob(row.key),
                 .int(row.seq))
+            if case .restore = change { transaction.afterCommit { [self] in fetchRestores() } }
             return try row.version(isLatest: isLatest, tier: try Bodies.tier(row.body, db), expiry: isLatest ? entry.expiry(row) : nil)
+        }
+    }
+}
+
+extension ObjectStore {
+    private func fetchRestores() {
+        careQueue.async { [self] in
+            var report = UpkeepReport()
+            // What fails now is tried again by upkeep.
+            try? restorePending(&report)
         }
     }
 }
@@ -175,6 +187,9 @@ extension VersionRow {
         case .restored(let until):
             guard StorageClass(storageClass).isArchive else { throw ObjectsError.invalidObjectState }
             restored = until
+        case .restore(let days):
+            guard StorageClass(storageClass).isArchive else { throw ObjectsError.invalidObjectState }
+            restored = -Int64(days)
         case .legalHold(let isHeld):
             guard bucket.hasObjectLock else { throw ObjectsError.invalidRequest("the bucket has no Object Lock configuration") }
             lock.legalHold = isHeld

@@ -10,6 +10,8 @@ struct UpkeepWalk: Sendable {
     var isInKey = false
     var newerModified: Int64 = 0
     var noncurrent = 0
+    /// In this bucket: a version whose class belongs into another tier than hot, and that may have to move again.
+    var sawCold = false
 
     init(buckets: [BucketName]) { self.buckets = buckets }
 
@@ -17,7 +19,7 @@ struct UpkeepWalk: Sendable {
 
     mutating func endBucket() {
         buckets.removeFirst()
-        (key, seq, isInKey, newerModified, noncurrent) = ([], .min, false, 0, 0)
+        (key, seq, isInKey, newerModified, noncurrent, sawCold) = ([], .min, false, 0, 0, false)
     }
 }
 
@@ -28,7 +30,7 @@ extension ObjectStore {
         case removeNoncurrent
         case removeLoneMarker
         case transition(StorageClass)
-        case demote(body: Int64)
+        case move(body: Int64, to: Tier)
     }
 
     private struct Order: Sendable {
@@ -45,6 +47,8 @@ extension ObjectStore {
                 walk.endBucket()
                 continue
             }
+            // Said again by whoever puts one meanwhile, and at the end of the walk if it has seen one.
+            if walk.key.isEmpty, walk.seq == .min { table.change(name) { $0.holdsCold = false } }
             var place = walk
             var seen = 0
             let limit = left
@@ -69,7 +73,10 @@ extension ObjectStore {
             for start in stride(from: 0, to: orders.count, by: 64) {
                 try perform(Array(orders[start..<min(start + 64, orders.count)]), entry, now: now, &report)
             }
-            if seen < limit { walk.endBucket() }
+            if seen < limit {
+                if walk.sawCold { table.change(name) { $0.holdsCold = true } }
+                walk.endBucket()
+            }
         }
     }
 
@@ -81,19 +88,23 @@ extension ObjectStore {
         (walk.key, walk.seq, walk.isInKey, walk.newerModified) = (row.key, row.seq, true, row.modified)
         if !isLatest { walk.noncurrent += 1 }
         let lifecycle = entry.lifecycle
+        let storageClass = StorageClass(row.storageClass)
+        let placed = storageClass.isCold ? try demotion(row, [], entry, db, now: now) : nil
+        // Restored ones go back some day.
+        if placed != nil || storageClass.isArchive && row.restored != 0 { walk.sawCold = true }
         let tags = try unpacked(tags: row.tags)
         guard isLatest else {
             if lifecycle.expiresNoncurrent(key: row.key, size: row.size, tags: tags, replaced: replaced, newer: newer, now: now) {
                 return .removeNoncurrent
             }
-            return transition(row, tags, lifecycle, replaced: replaced, newer: newer, now: now)
+            return transition(row, tags, lifecycle, replaced: replaced, newer: newer, now: now) ?? placed
         }
         if row.isDeleteMarker {
             return lifecycle.expiresLoneMarker(key: row.key, made: row.modified, now: now) ? .removeLoneMarker : nil
         }
         if let expiry = entry.expiry(row), expiry.time <= now { return .expire(due: expiry.time) }
         if let action = transition(row, tags, lifecycle, replaced: nil, newer: 0, now: now) { return action }
-        return try demotion(row, tags, entry, db, now: now)
+        return try placed ?? demotion(row, tags, entry, db, now: now)
     }
 
     private func transition(
@@ -112,6 +123,10 @@ extension ObjectStore {
         let known = try db.first("SELECT tier, (SELECT time FROM access WHERE body = id) FROM bodies WHERE id = ?", .int(body)) {
             (tier: $0.int(0), accessed: $0.optionalInt(1))
         }
+        let isArchived = StorageClass(row.storageClass).isArchive && options.archive != nil
+        // Restored, or about to be.
+        if isArchived, row.restored < 0 || row.restored > now { return nil }
+        if isArchived, let known, known.tier != Int64(Tier.archive.rawValue), try isArchivable(body, db) { return .move(body: body, to: .archive) }
         guard let known, known.tier == Int64(Tier.hot.rawValue) else { return nil }
         let accessed = max(known.accessed ?? 0, row.modified)
         let storageClass = row.storageClass.isEmpty ? StorageClass.standard : StorageClass(row.storageClass)
@@ -122,7 +137,7 @@ extension ObjectStore {
                     key: row.key, size: row.size, tags: tags, storageClass: storageClass, accessed: accessed, now: now, day: options.day
                 )
             }
-        return isDue ? .demote(body: body) : nil
+        return isDue ? .move(body: body, to: .cold) : nil
     }
 
     private func perform(_ orders: [Order], _ entry: BucketEntry, now: Int64, _ report: inout UpkeepReport) throws {
@@ -136,7 +151,23 @@ extension ObjectStore {
         report.markersMade += changed.markersMade
         report.transitioned += changed.transitioned
         for order in orders {
-            if case .demote(let body) = order.action, (try? moveBody(body, to: .cold)) ?? false { report.demoted += 1 }
+            guard case .move(let body, let tier) = order.action, (try? moveBody(body, to: tier)) ?? false else { continue }
+            guard tier == .archive else {
+                report.demoted += 1
+                continue
+            }
+            report.archived += 1
+            // Its restore was asked for again while it moved: nothing has been sent away yet.
+            if try isWanted(order, in: entry.id, now: now) { _ = try moveBody(body, to: .hot) }
+        }
+    }
+
+    private func isWanted(_ order: Order, in bucket: Int64, now: Int64) throws -> Bool {
+        try reads.readNow { db in
+            try db.first(
+                "SELECT 1 FROM versions WHERE bucket = ? AND key = ? AND seq = ? AND restored > ?", .int(bucket), .blob(order.key),
+                .int(order.seq), .int(now)
+            ) { _ in true } ?? false
         }
     }
 
@@ -180,7 +211,7 @@ extension ObjectStore {
                 "UPDATE versions SET class = ? WHERE bucket = ? AND key = ? AND seq = ?",
                 storageClass == .standard ? .null : .text(storageClass.name), .int(entry.id), .blob(order.key), .int(order.seq))
             report.transitioned += 1
-        case .demote: break
+        case .move: break
         }
     }
 }

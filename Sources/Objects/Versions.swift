@@ -26,6 +26,7 @@ enum Versions {
         row.seq = -transaction.nextSequence()
         row.body = try body()
         try row.insert(db, bucket: entry.id)
+        if StorageClass(row.storageClass).isCold { transaction.holdsCold(entry.bucket.name) }
         try transaction.tell(kind, row, in: entry, by: requester)
         return PutResult(
             etag: row.tag, version: versioning == .off ? nil : row.id, size: row.size, modified: row.modified,

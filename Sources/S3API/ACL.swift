@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// An access control list: who owns something, and what it grants to whom (Amazon S3 User Guide, "Access control list (ACL) overview").
 struct ACL: Hashable, Sendable {

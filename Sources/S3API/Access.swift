@@ -1,5 +1,6 @@
 internal import IAM
 internal import Objects
+internal import XML
 
 /// What a bucket has to say about who may do what, read from memory.
 struct BucketAccess: Sendable {

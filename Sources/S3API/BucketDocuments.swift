@@ -1,5 +1,6 @@
 internal import HTTP
 internal import Objects
+internal import XML
 
 /// The settings of a bucket that are documents (`BucketSetting`).
 extension S3Calls {

@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// The settings of a bucket that are documents: checked when they are put, kept as they came, answered as they are kept.
 enum BucketSetting: String, Sendable, CaseIterable {

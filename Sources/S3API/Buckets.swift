@@ -1,6 +1,7 @@
 internal import HTTP
 internal import IAM
 internal import Objects
+internal import XML
 
 /// Buckets and what is set of them.
 extension S3Calls {

@@ -1,5 +1,6 @@
 internal import IAM
 internal import Objects
+internal import XML
 
 /// A bucket's CORS rules (Fetch standard, "CORS protocol"; Amazon S3 User Guide, "CORS configuration").
 struct CORS: Sendable {

@@ -1,5 +1,6 @@
 internal import Crypto
 internal import Objects
+internal import XML
 
 /// `x-amz-checksum-…`, `x-amz-sdk-checksum-algorithm`, `x-amz-trailer` (Amazon S3 User Guide, "Checking object integrity").
 enum ChecksumFields {

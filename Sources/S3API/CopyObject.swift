@@ -1,5 +1,6 @@
 internal import HTTP
 internal import Objects
+internal import XML
 
 /// CopyObject and UploadPartCopy.
 extension S3Calls {

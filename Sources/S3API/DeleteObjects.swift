@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// DeleteObject and DeleteObjects.
 extension S3Calls {

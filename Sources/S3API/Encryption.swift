@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// Server-side encryption as requests name it. SSE-S3 (`AES256`) is recorded with the object and answered; the bytes rest as the disk keeps
 /// them. What would need keys of the client's or of a key service is refused: an object must not look safer than it is.

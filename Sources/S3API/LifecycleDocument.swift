@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// `LifecycleConfiguration` as rules (Amazon S3 User Guide, "Lifecycle configuration elements").
 enum LifecycleDocument {

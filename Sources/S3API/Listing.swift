@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads.
 extension S3Calls {

@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// Multipart uploads but for their parts' bodies.
 extension S3Calls {

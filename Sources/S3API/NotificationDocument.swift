@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// The functions of the node, as targets of notifications.
 package protocol NotificationTargets: Sendable {

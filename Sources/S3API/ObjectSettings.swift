@@ -1,4 +1,5 @@
 internal import Objects
+internal import XML
 
 /// What can be changed of an object without writing it anew: tags, list, retention, legal hold, restore.
 extension S3Calls {
@@ -104,7 +105,7 @@ extension S3Calls {
 
     // MARK: archives
 
-    /// Everything is at hand, so a restore is over when it is asked for: it sets until when the object may be read.
+    /// What is at hand is restored when it is asked for: it is set until when it may be read. What lies in the archive is fetched first.
     func restore(_ access: BucketAccess, _ request: S3Request, _ body: [UInt8]) async throws(S3Fault) -> S3Answer {
         let head = try await version(access, request)
         guard ["GLACIER", "DEEP_ARCHIVE"].contains(head.version.storageClass.name) else {
@@ -113,7 +114,12 @@ extension S3Calls {
         guard let root = try? XMLReader.read(body), root.name == "RestoreRequest", let days = root.text("Days").flatMap(Int64.init),
             (1...36_500).contains(days)
         else { throw .malformedXML }
-        _ = try await change(access, request, .restored(until: request.now + days * Lifecycle.dayMilliseconds))
+        if head.version.restoredUntil < 0 { throw S3Fault(409, "RestoreAlreadyInProgress", "Object restore is already in progress") }
+        guard head.version.tier != .archive else {
+            _ = try await change(access, request, .restore(days: Int(days)))
+            return S3Answer(202)
+        }
+        _ = try await change(access, request, .restored(until: request.now + days * dayMilliseconds))
         return S3Answer(head.version.restoredUntil > request.now ? 200 : 202)
     }
 }

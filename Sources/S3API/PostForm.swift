@@ -2,6 +2,7 @@ internal import Foundation
 internal import IAM
 internal import Objects
 internal import SigV4
+internal import XML
 
 /// The fields of an upload by form, its policy, and what they allow.
 struct PostForm {

@@ -1,5 +1,6 @@
 internal import HTTP
 internal import Objects
+internal import XML
 
 /// GetObject, HeadObject, GetObjectAttributes.
 extension S3Calls {
@@ -112,7 +113,9 @@ extension S3Calls {
         if !version.tags.isEmpty { fields.append(HeaderField("x-amz-tagging-count", String(version.tags.count))) }
         fields += Self.expiry(version.expiry)
         fields += Self.lock(version.lock)
-        if version.restoredUntil > 0 {
+        if version.restoredUntil < 0 {
+            fields.append(HeaderField("x-amz-restore", "ongoing-request=\"true\""))
+        } else if version.restoredUntil > 0 {
             let until = Dates.http(milliseconds: version.restoredUntil)
             fields.append(HeaderField("x-amz-restore", "ongoing-request=\"false\", expiry-date=\"\(until)\""))
         }

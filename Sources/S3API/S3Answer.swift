@@ -10,6 +10,8 @@ struct S3Answer: Sendable {
         case none
         case document([UInt8])
         case json([UInt8])
+        /// The fields say their type.
+        case bytes([UInt8])
         /// The bytes of an object; the fields say their type.
         case object(ObjectReader)
         /// The length that a body would have: for HEAD.
@@ -51,13 +53,22 @@ struct S3Answer: Sendable {
         case .json(let bytes):
             output.append("Content-Type: application/json\r\n" as StaticString)
             bytes.withUnsafeBytes { connection.end($0) }
+        case .bytes(let bytes): bytes.withUnsafeBytes { connection.end($0) }
         case .length(let length):
             connection.beginLength(UInt64(length))
             connection.endLength()
         case .object(let reader):
             if let whole = reader.whole { return whole.withUnsafeBytes { connection.end($0) } }
             connection.beginLength(UInt64(reader.head.range.count))
-            ObjectPump(reader, connection, loop).start()
+            BodyPump(connection, loop) { done in
+                reader.next { result in
+                    switch result {
+                    case .success(let chunk?): done(.piece(chunk))
+                    case .success(nil): done(.end)
+                    case .failure: done(.broken)
+                    }
+                }
+            }.start()
         }
     }
 
@@ -70,68 +81,7 @@ struct S3Answer: Sendable {
     }
 }
 
-/// Carries an object's bytes to a connection: one piece is read ahead while the other side takes the one before.
-///
-/// Invariants:
-///  1. At most one piece is asked for, and none while one waits.
-///  2. Nothing is sent while more than `Limits.unsentBytesMax` wait for the other side.
-///
-/// Thread rule: the loop's thread; the store answers on its own.
-final class ObjectPump: PendingAnswer {
-    private let reader: ObjectReader
-    private let connection: HTTPConnection
-    private let loop: Loop
-    private var waiting: Chunk?
-    private var isAsking = false
-    private var isOver = false
-
-    init(_ reader: ObjectReader, _ connection: HTTPConnection, _ loop: Loop) {
-        self.reader = reader
-        self.connection = connection
-        self.loop = loop
-    }
-
-    func start() {
-        connection.pending = self
-        ask()
-    }
-
-    private func ask() {
-        guard !isOver, !isAsking, waiting == nil else { return }
-        isAsking = true
-        let box = LoopBound(self, on: loop)
-        reader.next { [remote = loop.remote] result in
-            remote.post { box.wrapped.came(result) }
-        }
-    }
-
-    private func came(_ result: Result<Chunk?, ObjectsError>) {
-        isAsking = false
-        guard !isOver else { return }
-        switch result {
-        case .success(nil):
-            isOver = true
-            connection.endLength()
-        case .success(let chunk):
-            waiting = chunk
-            canWrite()
-        case .failure:
-            // The head is out: only a broken connection tells the other side that these are not the object's bytes.
-            isOver = true
-            connection.close()
-        }
-    }
-
-    func canWrite() {
-        guard !isOver, let chunk = waiting, connection.queuedBytes <= Limits.unsentBytesMax else { return }
-        waiting = nil
-        // The next is read while this one is sent.
-        ask()
-        connection.send(chunk.bytes)
-    }
-
-    func clientWentAway() {
-        isOver = true
-        waiting = nil
-    }
+/// The bytes of one row, as they are read.
+extension Chunk: BodyPiece {
+    package func withBytes(_ body: (UnsafeRawBufferPointer) -> Void) { body(bytes) }
 }

@@ -2,6 +2,7 @@ internal import Base
 internal import HTTP
 internal import IAM
 internal import Objects
+internal import XML
 
 /// The calls of S3 over the store: a request and its body in, an answer out. Its extensions hold the calls, one subject a file.
 ///

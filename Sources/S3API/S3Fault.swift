@@ -1,5 +1,6 @@
 internal import Objects
 internal import SigV4
+internal import XML
 
 /// Why S3 refuses, in its words (Amazon S3 API Reference, "Error responses").
 struct S3Fault: Error, Sendable {

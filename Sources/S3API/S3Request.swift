@@ -92,6 +92,12 @@ struct S3Request: Sendable {
         account = caller.flatMap { accounts.named($0.account) }
     }
 
+    /// The same request of nobody for an object of a bucket, without its query.
+    init(_ other: S3Request, bucket: String, key: [UInt8]) {
+        (method, bucketText, keyBytes, query) = (other.method, bucket, key.isEmpty ? nil : key, [:])
+        (resource, host, peer, id, now, headers) = (other.resource, other.host, other.peer, other.id, other.now, other.headers)
+    }
+
     /// Path style has the bucket in the path; hosts `BUCKET.localhost`, `BUCKET.s3.localhost` name it themselves.
     static func split(_ path: [UInt8], host: String) -> (bucket: String?, key: [UInt8]?) {
         let rest = path.dropFirst()

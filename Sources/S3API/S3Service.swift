@@ -14,7 +14,7 @@ package import UV
 /// Thread rule: the loop's thread.
 package final class S3Service: HTTPService {
     let loop: Loop
-    private let calls: S3Calls
+    let calls: S3Calls
     private let verifier: Verifier
     private var random: Random
 

@@ -1,5 +1,6 @@
 internal import Objects
 internal import SigV4
+internal import XML
 
 /// PutObject and UploadPart up to their bodies, and what all writes read from their requests.
 extension S3Calls {

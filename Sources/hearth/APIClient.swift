@@ -1,6 +1,5 @@
-import Base
+import Client
 import Foundation
-import HTTP
 import SigV4
 
 /// A signed HTTP client for the API listener. Blocks: for the CLI and for the thread that deploys.
@@ -30,8 +29,6 @@ struct APIClient: Sendable {
         _ method: String, _ path: String, query: String = "", headers: [(name: String, value: String)] = [],
         body: [UInt8] = [], onBody: ((UnsafeRawBufferPointer) -> Void)? = nil
     ) throws -> Response {
-        let socket = try connect()
-        defer { close(socket) }
         let signer = Signer(credentials: credentials, region: region, service: "lambda")
         let all = [(name: "host", value: endpoint)] + headers
         let signed = body.withUnsafeBytes {
@@ -42,93 +39,41 @@ struct APIClient: Sendable {
         var head = "\(method) \(path)\(query.isEmpty ? "" : "?")\(query) HTTP/1.1\r\n"
         for header in all + signed { head += "\(header.name): \(header.value)\r\n" }
         head += "content-length: \(body.count)\r\nconnection: close\r\n\r\n"
-        try send(Array(head.utf8) + body, socket)
-        let response = try receive(socket, onBody)
-        if response.headers["x-amzn-errortype"] == "UnrecognizedClientException" {
+        var hasBegun = false
+        let sink = onBody.map { onBody in
+            ClientSink { (bytes) throws(ClientError) in
+                hasBegun = true
+                onBody(bytes)
+            }
+        }
+        let answer: ClientResponse
+        do {
+            let connection = try ClientConnection(endpoint)
+            answer = try body.withUnsafeBytes { try connection.exchange(head: head, body: $0, sink: sink) }
+        } catch let error as ClientError {
+            // A log that is followed ends with its server.
+            if hasBegun, case .broken = error { return Response(status: 200, headers: [:], body: []) }
+            throw failure(error)
+        }
+        if answer.headers["x-amzn-errortype"] == "UnrecognizedClientException" {
             throw Failure("the server at \(endpoint), which \(source) names, does not know these credentials: it is another Hearth")
         }
-        return response
+        return Response(status: answer.status, headers: answer.headers, body: answer.body)
     }
 
-    private func connect() throws -> CInt {
-        guard let colon = endpoint.lastIndex(of: ":") else { throw Failure("\(endpoint) is not an address") }
-        let host = String(endpoint[..<colon]).trimmingCharacters(in: ["[", "]"])
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(endpoint[endpoint.index(after: colon)...]), &hints, &list) == 0, let found = list else {
-            throw Failure("the address \(endpoint) cannot be resolved")
-        }
-        defer { freeaddrinfo(list) }
-        let socket = Foundation.socket(found.pointee.ai_family, Int32(SOCK_STREAM.rawValue), 0)
-        guard socket >= 0, Foundation.connect(socket, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0 else {
-            let why = String(cString: strerror(errno))
-            close(socket)
-            let named = source.isEmpty ? "" : ", which \(source) names"
-            throw Failure("no Hearth answers at \(endpoint)\(named) (\(why)): start one with hearth serve")
-        }
-        return socket
+    /// S3 at the same address.
+    var s3: S3Client {
+        S3Client(endpoint: endpoint, credentials: credentials, region: region) { UInt64(Date().timeIntervalSince1970) }
     }
 
-    private func send(_ bytes: [UInt8], _ socket: CInt) throws {
-        var at = 0
-        while at < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                Foundation.send(socket, $0.baseAddress?.advanced(by: at), $0.count - at, Int32(MSG_NOSIGNAL))
-            }
-            // The server may refuse before it has read everything: its answer is then waiting to be read.
-            if count <= 0 { return }
-            at += count
-        }
-    }
-
-    private func receive(_ socket: CInt, _ onBody: ((UnsafeRawBufferPointer) -> Void)?) throws -> Response {
-        let parser = HTTPResponseParser()
-        let input = ByteBuffer(capacity: 64 * 1024)
-        let body = ByteBuffer()
-        var hasHead = false
-        var decoder = ChunkedDecoder()
-        var headers: [String: String] = [:]
-        while true {
-            let room = input.reserve(64 * 1024)
-            let count = recv(socket, room, 64 * 1024, 0)
-            let isEnd = count <= 0
-            if count > 0 { input.commit(count) }
-            do {
-                if !hasHead {
-                    guard try parser.parse(input.bytes) else {
-                        if isEnd { throw Failure("Hearth at \(endpoint) closed the connection without an answer") }
-                        continue
-                    }
-                    hasHead = true
-                    for index in 0..<parser.headerCount {
-                        let name = String(decoding: parser.headerName(index).slice(input.bytes), as: UTF8.self).lowercased()
-                        headers[name] = String(decoding: parser.headerValue(index).slice(input.bytes), as: UTF8.self)
-                    }
-                    input.consume(parser.headBytes)
-                }
-                var isDone = isEnd
-                switch parser.framing {
-                case .none: isDone = true
-                case .length(let length):
-                    isDone = UInt64(input.count) >= length || isEnd
-                    if isDone { body.append(input.bytes) }
-                case .chunked:
-                    let step = try decoder.decode(input.bytes, into: body, max: Int.max / 2)
-                    input.consume(step.consumed)
-                    isDone = step.done || isEnd
-                case .untilClose:
-                    body.append(input.bytes)
-                    input.consume(input.count)
-                }
-                if let onBody, !body.isEmpty {
-                    onBody(body.bytes)
-                    body.clear()
-                }
-                if isDone { return Response(status: parser.status, headers: headers, body: Array(body.bytes)) }
-            } catch let error as HTTPError {
-                throw Failure("Hearth at \(endpoint) answered something that is not HTTP: \(error.reason)")
-            }
+    /// The same for people who know Hearth by where they have its address from.
+    func failure(_ error: ClientError) -> Failure {
+        switch error {
+        case .unreachable(_, let why):
+            Failure("no Hearth answers at \(endpoint)\(source.isEmpty ? "" : ", which \(source) names") (\(why)): start one with hearth serve")
+        case .broken: Failure("Hearth at \(endpoint) closed the connection without an answer")
+        case .notHTTP(_, let reason): Failure("Hearth at \(endpoint) answered something that is not HTTP: \(reason)")
+        case .refused, .local: Failure(error.description)
         }
     }
 }

@@ -19,6 +19,11 @@ enum ObjectService {
         var seed = SystemRandomNumberGenerator()
         var options = ObjectStore.Options(directory: directory, seed: seed.next(), clock: { Int64(Loop.epochMilliseconds) })
         if !config.coldObjects.isEmpty { options.coldDirectory = config.coldObjects }
+        if let archive = config.archive {
+            options.archive = S3Archive(
+                endpoint: archive.endpoint, bucket: archive.bucket,
+                credentials: Credentials(accessKeyID: config.archiveKey, secretAccessKey: config.archiveSecret), region: config.archiveRegion)
+        }
         options.day = Int64(config.daySeconds) * 1000
         do {
             let store = try ObjectStore(options)

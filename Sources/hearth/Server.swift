@@ -82,9 +82,12 @@ final class Server {
         scheduler = try Scheduler(invoker: invoker, dispatcher: events, region: config.region, account: config.accountID)
         let sources = FunctionSources(s3, scheduler, arnPrefix: arnPrefix, owner: config.accountID)
         admin = AdminService(
-            invoker: invoker, catalog: catalog, events: events, sources: sources, keyring: keyring, arnPrefix: arnPrefix, secret: secret)
+            invoker: invoker, catalog: catalog, events: events, store: objects, sources: sources, keyring: keyring,
+            arnPrefix: arnPrefix, secret: secret)
         let timeouts = Self.timeouts(config)
-        front = try Self.listen(config.front, functionURLs, loop, timeouts, config.connections)
+        let websites = WebsiteService(s3, hosts: config.websites, seed: Self.randomSeed())
+        front = try Self.listen(
+            config.front, FrontService(functions: functionURLs, websites: websites), loop, timeouts, config.connections)
         api = try Self.listen(
             config.api, APIService(lambda: lambda, admin: admin, s3: s3, keyring: keyring), loop, timeouts,
             config.connections)

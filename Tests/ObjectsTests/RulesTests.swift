@@ -40,6 +40,8 @@ import Testing
             all.transitioned += step.transitioned
             all.demoted += step.demoted
             all.promoted += step.promoted
+            all.archived += step.archived
+            all.restored += step.restored
             all.isRoundComplete = step.isRoundComplete
         } while !all.isRoundComplete
         return all
@@ -160,7 +162,7 @@ import Testing
         opened.clock.advance(day / 10)
         let report = try upkeep()
         #expect(report.expired == 9 && report.aborted == 0)
-        #expect(try wait { store.usage(of: bucket, done: $0) }.versions == 2 && opened.get(bucket, "logs/0") == [2])
+        #expect(try wait { store.usage(of: bucket, done: $0) }.versions.objects == 2 && opened.get(bucket, "logs/0") == [2])
         opened.clock.advance(2 * day)
         let later = try upkeep()
         #expect(later.aborted == 1 && later.expired == 1)
@@ -202,6 +204,17 @@ import Testing
         #expect(try opened.get(bucket, "k") == body)
         opened.clock.advance(day)
         #expect(refusal { try opened.get(bucket, "k") } == .invalidObjectState)
+    }
+
+    /// Without any rule of the bucket.
+    @Test func objectsPutIntoAColdClassGoToTheirTierByThemselves() throws {
+        var dice = Random(seed: 8)
+        let body = random(200_000, &dice)
+        try opened.put(bucket, "ia", body) { $0.storageClass = StorageClass("STANDARD_IA") }
+        try opened.put(bucket, "small", [1]) { $0.storageClass = StorageClass("STANDARD_IA") }
+        opened.clock.advance(day)
+        #expect(try upkeep().demoted == 1)
+        #expect(try head("ia").version.tier == .cold && opened.get(bucket, "ia") == body && head("small").version.tier == .hot)
     }
 
     @Test func objectsThatNobodyReadsBecomeColdAndComeBack() throws {

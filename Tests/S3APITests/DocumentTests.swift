@@ -2,6 +2,7 @@ import Base
 import Foundation
 import Objects
 import Testing
+import XML
 
 @testable import S3API
 

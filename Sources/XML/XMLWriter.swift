@@ -1,14 +1,14 @@
 internal import Base
 
 /// Writes S3's documents: elements with text, nested by closures.
-struct XMLWriter {
-    static let namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
+package struct XMLWriter {
+    package static let namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
     fileprivate let buffer = ByteBuffer(capacity: 1024)
 
-    var bytes: [UInt8] { Array(buffer.bytes) }
+    package var bytes: [UInt8] { Array(buffer.bytes) }
 
     /// A document whose root has S3's namespace.
-    static func document(_ root: StaticString, isNamespaced: Bool = true, _ body: (XMLWriter) -> Void) -> [UInt8] {
+    package static func document(_ root: StaticString, isNamespaced: Bool = true, _ body: (XMLWriter) -> Void) -> [UInt8] {
         let xml = XMLWriter()
         xml.buffer.append("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" as StaticString)
         xml.buffer.append("<" as StaticString)
@@ -24,28 +24,28 @@ struct XMLWriter {
         return xml.bytes
     }
 
-    func element(_ name: StaticString, attributes: StaticString = "", _ body: (XMLWriter) -> Void) {
+    package func element(_ name: StaticString, attributes: StaticString = "", _ body: (XMLWriter) -> Void) {
         begin(name, attributes)
         body(self)
         end(name)
     }
 
-    func element(_ name: StaticString, _ text: String) { element(name, Array(text.utf8)) }
+    package func element(_ name: StaticString, _ text: String) { element(name, Array(text.utf8)) }
 
-    func element(_ name: StaticString, _ value: Int64) { element(name, String(value)) }
+    package func element(_ name: StaticString, _ value: Int64) { element(name, String(value)) }
 
-    func element(_ name: StaticString, _ value: Int) { element(name, String(value)) }
+    package func element(_ name: StaticString, _ value: Int) { element(name, String(value)) }
 
-    func element(_ name: StaticString, _ value: Bool) { element(name, value ? "true" : "false") }
+    package func element(_ name: StaticString, _ value: Bool) { element(name, value ? "true" : "false") }
 
-    func element(_ name: StaticString, _ text: [UInt8]) {
+    package func element(_ name: StaticString, _ text: [UInt8]) {
         begin(name, "")
         for byte in text { append(byte) }
         end(name)
     }
 
     /// Nothing for nil.
-    func optional(_ name: StaticString, _ text: String?) {
+    package func optional(_ name: StaticString, _ text: String?) {
         if let text { element(name, text) }
     }
 
@@ -77,7 +77,7 @@ struct XMLWriter {
 
 extension XMLElement {
     /// The tree as a document of S3.
-    var document: [UInt8] {
+    package var document: [UInt8] {
         let xml = XMLWriter(root: name)
         xml.content(self)
         xml.finish(root: name)

@@ -1,18 +1,18 @@
 /// An element of a document: its name without the namespace's prefix, its text, its children.
-struct XMLElement: Sendable {
-    let name: String
+package struct XMLElement: Sendable {
+    package let name: String
     /// What stands between the tags, joined; white space is kept.
-    var text = ""
-    var children: [XMLElement] = []
+    package var text = ""
+    package var children: [XMLElement] = []
 
-    init(name: String) { self.name = name }
+    package init(name: String) { self.name = name }
 
-    func first(_ name: String) -> XMLElement? { children.first { $0.name == name } }
-    func all(_ name: String) -> [XMLElement] { children.filter { $0.name == name } }
+    package func first(_ name: String) -> XMLElement? { children.first { $0.name == name } }
+    package func all(_ name: String) -> [XMLElement] { children.filter { $0.name == name } }
     /// The text of a child, without the white space around it.
-    func text(_ name: String) -> String? { first(name)?.trimmed }
+    package func text(_ name: String) -> String? { first(name)?.trimmed }
 
-    var trimmed: String {
+    package var trimmed: String {
         var bytes = Substring(text)
         while let first = bytes.first, first.isWhitespace { bytes.removeFirst() }
         while let last = bytes.last, last.isWhitespace { bytes.removeLast() }
@@ -20,12 +20,12 @@ struct XMLElement: Sendable {
     }
 }
 
-/// Reads the small documents that S3's clients send (XML 1.0): elements, text, CDATA, comments, the five entities and character
+/// Reads the small documents that S3 and its clients send each other (XML 1.0): elements, text, CDATA, comments, the five entities and character
 /// references. Attributes are parsed and dropped, prefixes of names too. A DOCTYPE is refused, so nothing can be expanded or fetched.
 ///
 /// Strict: what is not well-formed is refused, as is a name, a depth or a number of elements beyond the bounds.
-struct XMLReader {
-    struct Malformed: Error {}
+package struct XMLReader {
+    package struct Malformed: Error {}
 
     private static let depthMax = 16
     private static let elementsMax = 60_000
@@ -38,7 +38,7 @@ struct XMLReader {
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// The root of the document.
-    static func read(_ bytes: [UInt8]) throws(Malformed) -> XMLElement {
+    package static func read(_ bytes: [UInt8]) throws(Malformed) -> XMLElement {
         guard String(validating: bytes, as: UTF8.self) != nil else { throw Malformed() }
         var reader = XMLReader(bytes)
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { reader.at = 3 }

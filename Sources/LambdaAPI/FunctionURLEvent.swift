@@ -1,5 +1,6 @@
 internal import Base
 internal import HTTP
+internal import IAM
 internal import Net
 internal import SigV4
 internal import UV

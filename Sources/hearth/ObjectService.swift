@@ -4,6 +4,7 @@ import Foundation
 import IAM
 import Objects
 import S3API
+import SigV4
 import UV
 
 /// Opens the object store of the data directory and puts S3 before it.

@@ -20,9 +20,8 @@ struct StoredCode: CodeBuckets {
             var bytes: [UInt8] = []
             bytes.reserveCapacity(reader.head.range.count)
             while true {
-                let chunk = try Self.wait { reader.next(done: $0) }
-                guard !chunk.isEmpty else { return bytes }
-                bytes += chunk
+                guard let chunk = try Self.wait({ reader.next(done: $0) }) else { return bytes }
+                bytes += chunk.bytes
             }
         } catch {
             throw Self.failure(error)

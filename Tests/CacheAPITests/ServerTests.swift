@@ -68,6 +68,8 @@ import Testing
                 ("COPY k l REPLACE", ":1|"), ("MOVE k 5", ":1|"), ("GET k", "$-1|"), ("RENAME l m", "+OK|"), ("RENAME l m", "-ERR no such key|"),
                 ("RENAMENX m m", ":0|"), ("SELECT 5", "+OK|"), ("DBSIZE", ":2|"), ("FLUSHDB", "+OK|"), ("DBSIZE", ":0|"), ("RANDOMKEY", "$-1|"),
                 ("SELECT 0", "+OK|"), ("GET k", "$1|3|"), ("TYPE k", "+string|"), ("TYPE none", "+none|"), ("OBJECT ENCODING k", "$3|int|"),
+                ("SETRANGE e 0 1234", ":4|"), ("OBJECT ENCODING e", "$3|raw|"), ("SET e 1234", "+OK|"), ("OBJECT ENCODING e", "$3|int|"),
+                ("APPEND e 5", ":5|"), ("OBJECT ENCODING e", "$3|raw|"), ("INCR e", ":12346|"), ("OBJECT ENCODING e", "$3|int|"), ("DEL e", ":1|"),
                 ("KEYS [a-k]", "*1|$1|k|"), ("SCAN 0 MATCH x* COUNT 5000", "*2|$1|0|*0|"), ("SCAN x", "-ERR invalid cursor|"),
             ]) == [])
         for index in 0..<300 { client.send("SET", "key:\(index)", "v") }

@@ -20,6 +20,8 @@ package final class AdminService: HTTPService {
     private let queue = DispatchQueue(label: "hearth.admin")
     /// The functions of the start that could not be deployed; nil: they are being deployed.
     package var undeployed: [String]?
+    /// What the front listener's cache would do with a request; set by whoever knows that listener.
+    package var traceRequest: (HTTPRequest) -> RequestTrace = { _ in RequestTrace() }
     private var promoting: Set<String> = []
 
     /// - Parameter secret: signs the addresses of packages.
@@ -72,7 +74,7 @@ package final class AdminService: HTTPService {
             promote(parts[1], MoveOrder(request.body), connection)
         case (.post, "functions", 3) where parts[2] == "rollback":
             rollBack(parts[1], MoveOrder(request.body), connection)
-        case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
+        case (_, "cache", 2) where CacheCalls(invoker, connection, traceRequest).handle(method, parts[1], request): break
         case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)
         default: Report.fail(404, "Hearth has no call \(request.text(request.head.path))", on: connection)
         }

@@ -1,4 +1,4 @@
-internal import Base
+package import Base
 internal import Crypto
 internal import Foundation
 internal import GRDB
@@ -266,6 +266,29 @@ package final class Catalog: Sendable {
         } then: { _, _ in
         }
     }
+
+    // MARK: Memoization
+
+    /// Records that an audit has found a function impure, in code and configuration that `scope` stands for: it is not memoized any more. Of
+    /// one function the newest `impureScopesMax` are kept. Throws `functionNotFound`.
+    package func setImpure(_ scope: [UInt8], of name: String) throws(CatalogError) {
+        try change(name) { db in
+            let id: Int64 = try Self.function(db, name)["id"]
+            try db.execute(sql: "INSERT OR IGNORE INTO impure (function, scope) VALUES (?, ?)", arguments: [id, Data(scope)])
+            try db.execute(
+                sql: """
+                    DELETE FROM impure WHERE function = ?1
+                    AND id NOT IN (SELECT id FROM impure WHERE function = ?1 ORDER BY id DESC LIMIT ?2)
+                    """,
+                arguments: [id, Limits.impureScopesMax])
+        } then: { _, _ in
+        }
+    }
+}
+
+extension Limits {
+    /// Verdicts of audits that are kept of one function.
+    package static let impureScopesMax = 100
 }
 
 extension Catalog {
@@ -438,6 +461,11 @@ extension Catalog {
             eventInvoke[row["function"], default: [:]][row["qualifier"]] = try JSONDecoder().decode(
                 EventInvokeSettings.self, from: Data(text.utf8))
         }
+        var impure: [Int64: Set<[UInt8]>] = [:]
+        for row in try rows("impure") {
+            let scope: Data = row["scope"]
+            impure[row["function"], default: []].insert(Array(scope))
+        }
         let functions =
             try name.map { try Row.fetchAll(db, sql: "SELECT * FROM functions WHERE name = ?", arguments: [$0]) }
             ?? Row.fetchAll(db, sql: "SELECT * FROM functions")
@@ -450,7 +478,7 @@ extension Catalog {
                 name: row["name"], latest: entry, latestRevisionID: row["latest_revision"],
                 versions: Dictionary(numbered) { first, _ in first }, aliases: aliases[id] ?? [:],
                 reserved: row["reserved"], provisioned: provisioned[id] ?? [:], createdMilliseconds: row["created"],
-                eventInvoke: eventInvoke[id] ?? [:])
+                eventInvoke: eventInvoke[id] ?? [:], impureScopes: impure[id] ?? [])
         }
     }
 }

@@ -75,13 +75,15 @@ package final class FunctionEntry: Sendable {
     package let createdMilliseconds: Int64
     /// By qualifier, `$LATEST` included.
     package let eventInvoke: [String: EventInvokeSettings]
+    /// Codes and configurations that an audit has found impure, as `Catalog.setImpure` was given them.
+    package let impureScopes: Set<[UInt8]>
     /// What the front listener serves: the alias `live` if there is one, else `$LATEST`.
     package let front: Resolution
 
     init(
         name: String, latest: VersionEntry, latestRevisionID: String, versions: [Int: VersionEntry],
         aliases: [String: AliasEntry], reserved: Int?, provisioned: [String: Int], createdMilliseconds: Int64,
-        eventInvoke: [String: EventInvokeSettings] = [:]
+        eventInvoke: [String: EventInvokeSettings] = [:], impureScopes: Set<[UInt8]> = []
     ) {
         self.name = name
         nameBytes = Array(name.utf8)
@@ -93,6 +95,7 @@ package final class FunctionEntry: Sendable {
         self.provisioned = provisioned
         self.createdMilliseconds = createdMilliseconds
         self.eventInvoke = eventInvoke
+        self.impureScopes = impureScopes
         front =
             Self.resolve(Self.liveAlias, latest, versions, aliases)
             ?? Resolution(version: latest, executedVersion: "$LATEST", qualifier: nil)

@@ -6,7 +6,7 @@ internal import GRDB
 ///         ▲  ▲                  ▲
 ///         │  └── provisioned    │ number
 ///         └───── aliases ───────┘
-///         └── event_invoke
+///         └── event_invoke, impure
 ///
 /// Invariants:
 ///  1. A row of `versions` never changes but for getting its number, once. A change of code or settings is a new row.
@@ -69,6 +69,17 @@ enum Schema {
                         qualifier TEXT NOT NULL,
                         settings TEXT NOT NULL,
                         PRIMARY KEY (function, qualifier)
+                    );
+                    """)
+        }
+        migrator.registerMigration("3: verdicts of audits") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE impure (
+                        id INTEGER PRIMARY KEY,
+                        function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+                        scope BLOB NOT NULL,
+                        UNIQUE (function, scope)
                     );
                     """)
         }

@@ -9,7 +9,7 @@ internal import UV
 
 /// The front listener's functions: `http://FRONT/NAME/…` with Lambda's function-URL payload format 2.0 both ways.
 package final class FunctionURLService: HTTPService {
-    private let invoker: Invoker
+    let invoker: Invoker
     private let arnPrefix: String
     /// The port that `x-forwarded-port` tells.
     package var port = 0
@@ -30,16 +30,22 @@ package final class FunctionURLService: HTTPService {
     package func bodyBytesMax(_ request: HTTPRequest) -> Int { Limits.eventBytesMax }
 
     package func handle(_ request: HTTPRequest) {
+        let (name, rawPath) = target(of: request)
+        guard let function = invoker.snapshot.function(named: name) else { return notFound(request, name) }
+        invoke(function, request, rawPath: rawPath)
+    }
+
+    /// Of "/NAME" or "/NAME/rest".
+    @inline(__always) func target(of request: HTTPRequest) -> (name: UnsafeRawBufferPointer, rawPath: UnsafeRawBufferPointer) {
         let path = request.path
-        // "/NAME" or "/NAME/rest"
         var end = 1
         while end < path.count, path[end] != UInt8(ascii: "/") { end += 1 }
-        let name = UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<end])
-        guard let function = invoker.snapshot.function(named: name) else { return notFound(request, name) }
         let rest = UnsafeRawBufferPointer(rebasing: path[end...])
         let root: StaticString = "/"
-        let rawPath = rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest
-        invoke(function, request, rawPath: rawPath)
+        return (
+            UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<end]),
+            rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest
+        )
     }
 
     private func invoke(_ function: FunctionEntry, _ request: HTTPRequest, rawPath: UnsafeRawBufferPointer) {
@@ -51,7 +57,7 @@ package final class FunctionURLService: HTTPService {
     }
 
     /// One request on its way.
-    private struct Call {
+    struct Call {
         let request: HTTPRequest
         let function: FunctionEntry
         let rawPath: UnsafeRawBufferPointer
@@ -97,7 +103,7 @@ package final class FunctionURLService: HTTPService {
     }
 
     /// Is it signed with the node's credentials?
-    private func isSigned(_ request: HTTPRequest) -> Bool {
+    func isSigned(_ request: HTTPRequest) -> Bool {
         guard request.header(.authorization) != nil else { return false }
         return (try? verifier.verify(
             signedParts(of: request), body: request.body, services: ["lambda"], epochSeconds: Loop.epochMilliseconds / 1000)) != nil
@@ -118,7 +124,7 @@ package final class FunctionURLService: HTTPService {
         }
     }
 
-    private func makeMessage(_ call: Call) -> InvocationMessage {
+    func makeMessage(_ call: Call) -> InvocationMessage {
         // A trace goes on; none is begun here.
         trace.clear()
         if let given = call.request.header(.amznTraceID), given.count <= 256 { trace.append(given) }

@@ -81,7 +81,12 @@ final class Server {
         cacheFace = try CacheFace(cache.cache, config: config, data: data, credentials: credentials, loop: loop)
         cache.warm()
         functionURLs.port = front.address.port
+        admin.traceRequest = { functionURLs.explain($0) }
         let box = LoopBound(invoker, on: loop)
+        invoker.memo.onImpure = { [catalog] function, scope in
+            // Of no consequence to anybody who waits; if it fails, an audit finds it again after the next start.
+            Thread.detachNewThread { try? catalog.setImpure(scope, of: function) }
+        }
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }
         }

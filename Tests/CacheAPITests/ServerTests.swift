@@ -81,6 +81,11 @@ import Testing
             found.formUnion(parts.filter { $0.hasPrefix("key:") })
         } while cursor != "0"
         #expect(found.count == 300)
+        #expect(
+            client.check([
+                ("SELECT 7", "+OK|"), ("SET lone v", "+OK|"), ("SCAN 0", "*2|$1|0|*1|$4|lone|"), ("SCAN 4294967295", "*2|$1|0|*0|"),
+                ("SCAN 0 COUNT 9223372036854775807", "*2|$1|0|*1|$4|lone|"),
+            ]) == [], "what is thin is walked at once")
         face.cache.checkInvariants()
     }
 

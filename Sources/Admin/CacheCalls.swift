@@ -234,7 +234,8 @@ struct CacheCalls {
                 key.withUnsafeBytes { key in
                     let found = cache.explain(key, in: rule.namespace, at: now)
                     let would = isRefresh ? "run: the request is signed and asks for a new answer" : nil
-                    Report.send(MemoReport.explanation(key, found, members, would: rule.isOff ? MemoReport.offSentence : would), on: connection)
+                    let off = rule.isOff ? MemoReport.offSentence : nil
+                    Report.send(MemoReport.explanation(key, found, members, would: off ?? would), on: connection)
                 }
             }
         }

@@ -269,8 +269,8 @@ package final class Catalog: Sendable {
 
     // MARK: Memoization
 
-    /// Records that an audit has found a function impure, in code and configuration that `scope` stands for: it is not memoized any more. Of
-    /// one function the newest `impureScopesMax` are kept. Throws `functionNotFound`.
+    /// Records that an audit has found a function impure, in code and configuration that `scope` stands for: it is not memoized any more.
+    /// Of one function the newest `impureScopesMax` are kept. Throws `functionNotFound`.
     package func setImpure(_ scope: [UInt8], of name: String) throws(CatalogError) {
         try change(name) { db in
             let id: Int64 = try Self.function(db, name)["id"]

@@ -26,6 +26,8 @@ package final class AdminService: HTTPService {
     let queue = DispatchQueue(label: "hearth.admin")
     /// The functions of the start that could not be deployed; nil: they are being deployed.
     package var undeployed: [String]?
+    /// What the front listener's cache would do with a request; set by whoever knows that listener.
+    package var traceRequest: (HTTPRequest) -> RequestTrace = { _ in RequestTrace() }
     private var promoting: Set<String> = []
 
     /// - Parameters:
@@ -119,7 +121,7 @@ package final class AdminService: HTTPService {
             guard invoker.snapshot.function(named: parts[1]) != nil else { return noFunction(parts[1], connection) }
             setSources(of: parts[1], request)
         case (.get, "schedules", 1): listSchedules(request)
-        case (_, "cache", 2) where CacheCalls(invoker, connection).handle(method, parts[1], request): break
+        case (_, "cache", 2) where CacheCalls(invoker, connection, traceRequest).handle(method, parts[1], request): break
         case (_, "keys", _): keys(method, Array(parts.dropFirst()), request)
         case (_, "objects", _): objects(method, Array(parts.dropFirst()), request)
         case (_, "async", _): asynchronous(method, Array(parts.dropFirst()), request)

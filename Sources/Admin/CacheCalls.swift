@@ -10,10 +10,12 @@ internal import UV
 struct CacheCalls {
     private let invoker: Invoker
     private let connection: HTTPConnection
+    private let traceRequest: (HTTPRequest) -> RequestTrace
 
-    init(_ invoker: Invoker, _ connection: HTTPConnection) {
+    init(_ invoker: Invoker, _ connection: HTTPConnection, _ traceRequest: @escaping (HTTPRequest) -> RequestTrace) {
         self.invoker = invoker
         self.connection = connection
+        self.traceRequest = traceRequest
     }
 
     private var cache: Cache { invoker.memo.cache }
@@ -180,7 +182,8 @@ struct CacheCalls {
 
     private func explain(_ order: CacheOrder, _ body: UnsafeRawBufferPointer) {
         let now = invoker.loop.now
-        if let name = order.function {
+        if let request = order.request { return explain(request: request, at: now) }
+        if let name = order.function, order.key == nil || invoker.snapshot.function(named: name) != nil {
             guard let function = invoker.snapshot.function(named: name) else {
                 return fail("there is no function \(name): see hearth list", status: 404)
             }
@@ -198,15 +201,43 @@ struct CacheCalls {
             let found = cache.explain(key, in: invoker.memo.namespace, at: now)
             return Report.send(
                 MemoReport.explanation(
-                    key, found, [("function", .text(name)), ("version", .text(resolution.executedVersion))] + MemoReport.members(rule)),
+                    key, found, [("function", .text(name)), ("version", .text(resolution.executedVersion))] + MemoReport.members(rule),
+                    would: rule.isOff ? MemoReport.offSentence : nil),
                 on: connection)
         }
-        guard let key = order.key else { return fail("say which: key, or function and event") }
+        guard let key = order.key else { return fail("say which: request, key, or function and event") }
         key.withUnsafeBytes { key in
-            let all = invoker.memo.namespaces.map { cache.explain(key, in: $0, at: now) }
-            let known = all.first { $0.state != .absent || $0.flights > 0 || $0.departure != nil }
+            let all = cache.namespaces.map { cache.explain(key, in: $0, at: now) }
+            let known = all.first { $0.state != .absent } ?? all.first { $0.flights > 0 || $0.departure != nil }
             guard let found = known ?? all.first else { return }
             Report.send(MemoReport.explanation(key, found, []), on: connection)
+        }
+    }
+
+    /// What a request to the front listener would find.
+    private func explain(request bytes: [UInt8], at now: Moment) {
+        let parser = HTTPRequestParser()
+        bytes.withUnsafeBytes { bytes in
+            guard (try? parser.parse(bytes)) == true else {
+                return fail("request is no HTTP/1.1 request: a request line, a Host field, fields, an empty line, a body")
+            }
+            let body = UnsafeRawBufferPointer(rebasing: bytes[parser.headBytes...])
+            let trace = traceRequest(HTTPRequest(connection: connection, head: parser, bytes: bytes, body: body))
+            let members = MemoReport.trace(trace)
+            switch trace.end {
+            case .unknown: fail("no function named '\(trace.function)' is deployed: see hearth list", status: 404)
+            case .runs(let why): Report.send(.object([("would", .text("run: \(why)"))] + members), on: connection)
+            case .refused:
+                Report.send(.object([("would", .text("403: it asks for a new answer and is not signed"))] + members), on: connection)
+            case .lookup(let key, let isRefresh):
+                guard let rule = trace.rule else { return }
+                key.withUnsafeBytes { key in
+                    let found = cache.explain(key, in: rule.namespace, at: now)
+                    let would = isRefresh ? "run: the request is signed and asks for a new answer" : nil
+                    let off = rule.isOff ? MemoReport.offSentence : nil
+                    Report.send(MemoReport.explanation(key, found, members, would: off ?? would), on: connection)
+                }
+            }
         }
     }
 
@@ -237,6 +268,8 @@ private struct CacheOrder {
     var namespace: String?
     var key: [UInt8]?
     var tag: [UInt8]?
+    /// Of HTTP, whole.
+    var request: [UInt8]?
     var event: JSONValue?
     var bytes: Int?
     var isSoft = false
@@ -253,6 +286,7 @@ private struct CacheOrder {
             case "namespace": namespace = text.map { String(decoding: $0, as: UTF8.self) }
             case "key": key = text
             case "tag": tag = text
+            case "request": request = text
             case "event": event = member.value
             case "bytes": bytes = JSONText.integer(raw)
             case "soft": isSoft = member.value.kind == .bool(true)

@@ -8,17 +8,30 @@ enum MemoReport {
         let counts = rule.metrics
         return [
             ("ttl_s", .number(rule.ttl.seconds)), ("key_form", .text(rule.keyText)), ("identity", .text(rule.identityText)),
-            ("state", .text(rule.isOff ? "off: an audit found that equal events give different results" : "on")),
+            ("state", .text(rule.isOff ? "off: an audit found that equal events give different results; other code or configuration begins anew" : "on")),
             ("memoized", .number(Double(counts?.memoized ?? 0))), ("runs", .number(Double(counts?.invocations ?? 0))),
             ("audits", .number(Double(counts?.memoAudits ?? 0))),
         ]
     }
 
-    static func explanation(_ key: UnsafeRawBufferPointer, _ found: Explanation, _ more: [(String, Report)]) -> Report {
+    /// Of a function that an audit has switched off.
+    static let offSentence = "run: an audit found that equal events give different results"
+
+    /// What made the key of a request.
+    static func trace(_ trace: RequestTrace) -> [(String, Report)] {
+        [("function", .text(trace.function)), ("version", .text(trace.version)), ("route", trace.route.map { .text($0) } ?? .null)]
+            + (trace.rule.map(members) ?? [])
+            + [("parts", .list(trace.parts.map { .object([("name", .text($0.name)), ("value", .text($0.value))]) }))]
+    }
+
+    /// - Parameter would: what a lookup would do, where that does not follow from the entry.
+    static func explanation(
+        _ key: UnsafeRawBufferPointer, _ found: Explanation, _ more: [(String, Report)], would: String? = nil
+    ) -> Report {
         func milliseconds(_ span: Span?) -> Report { span.map { .number($0.milliseconds.rounded()) } ?? .null }
         return .object(
             [("key", .text(String(decoding: key, as: UTF8.self))), ("namespace", .text(found.namespace))] + more + [
-                ("would", .text(sentence(found))), ("entry", .text(found.state.rawValue)), ("age_ms", milliseconds(found.age)),
+                ("would", .text(would ?? sentence(found))), ("entry", .text(found.state.rawValue)), ("age_ms", milliseconds(found.age)),
                 ("fresh_ms", milliseconds(found.freshness)), ("life_ms", milliseconds(found.life)),
                 ("value_bytes", .number(Double(found.valueBytes))), ("charged_bytes", .number(Double(found.chargedBytes))),
                 ("cost_ms", .number((Double(found.weight) * 1000).rounded() / 1000)), ("frequency", .number(Double(found.frequency))),

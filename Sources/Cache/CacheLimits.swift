@@ -33,6 +33,8 @@ extension Limits {
     /// Values that wait to be written to the second level; a newer one pushes the oldest out.
     package static let cacheSpillQueueMax = 65_536
     package static let cacheSpillValueBytesMax = 1024 * 1024
+    /// Records that one step of a scan looks at, whatever count it was given: about 20 µs.
+    package static let cacheScanLooksMin = 4096
     /// Removals that `explain` remembers.
     package static let cacheDeparturesMax = 4096
 }

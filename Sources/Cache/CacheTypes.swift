@@ -39,6 +39,8 @@ package struct StorePolicy: Equatable, Sendable {
     package var weight: Float = 1
     /// An error or an absence: stored only in namespaces with a `negativeTTL`, for that or for a shorter lifetime, never stale.
     package var isNegative = false
+    /// The value came about by changing the one before in place. It means nothing to the store, and stays until the entry is replaced.
+    package var isEdited = false
     /// How old it is already, and how often (0…15) it had been asked for when it was last in memory: known of what the second level gives.
     package var age = Span.zero
     package var frequency: UInt8 = 0
@@ -54,6 +56,7 @@ package struct Hit {
     package let id: EntryID
     package let state: State
     package let isNegative: Bool
+    package let isEdited: Bool
     /// What its miss would cost, in milliseconds of work.
     package let weight: Float
     let storedAt: Tick

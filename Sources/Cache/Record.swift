@@ -25,6 +25,8 @@ struct Record {
         static let fromSecondLevel = Flags(rawValue: 16)
         /// It waits in `SpillQueue`.
         static let offered = Flags(rawValue: 32)
+        /// `StorePolicy.isEdited`
+        static let edited = Flags(rawValue: 64)
     }
 
     var hash: UInt64 = 0

@@ -63,6 +63,8 @@ package final class SizeAdvisor {
     private struct Copy {
         var queues = [[(hash: UInt64, stamp: UInt64)]](repeating: [], count: Eviction.classes)
         var starts = [Int](repeating: 0, count: Eviction.classes)
+        /// Bit i: class i is not empty.
+        var occupied: UInt64 = 0
         var level: UInt64 = 0
         var hotBytes = 0
         var tailBytes = 0
@@ -79,19 +81,36 @@ package final class SizeAdvisor {
 
     package let limitBytes: Int
     private let began: Moment
-    private var sample = KeySample<Track>(keysMax: 2560)
-    private var copies = [Copy](repeating: Copy(), count: count)
-    private var sums: [Sums] = []
+    // In memory of their own: each touch of a stored property of a class is checked for exclusive access, which cost more than the rest.
+    private let sample: UnsafeMutablePointer<KeySample<Track>>
+    /// One for each size.
+    private let copies: UnsafeMutablePointer<Copy>
+    /// One for each use.
+    private let sums: UnsafeMutablePointer<Sums>
 
     /// For a cache of `limitBytes`; a cache that is resized needs another advisor.
     package init(limitBytes: Int, at now: Moment) {
         self.limitBytes = limitBytes
         began = now
-        sample.onLeaving = { [unowned self] key in account(key, -1, isHot: key.isHot) }
-        sample.onChange = { [unowned self] key in
+        sample = .allocate(capacity: 1)
+        sample.initialize(to: KeySample(keysMax: 2560))
+        copies = .allocate(capacity: Self.count)
+        copies.initialize(repeating: Copy(), count: Self.count)
+        sums = .allocate(capacity: Self.usesMax)
+        sums.initialize(repeating: Sums(), count: Self.usesMax)
+        sample.pointee.onLeaving = { [unowned self] key in account(key, -1, isHot: key.isHot) }
+        sample.pointee.onChange = { [unowned self] key in
             account(key, -1, isHot: !key.isHot)
             account(key, 1, isHot: key.isHot)
         }
+    }
+
+    deinit {
+        sample.deinitialize(count: 1)
+        sample.deallocate()
+        copies.deinitialize(count: Self.count)
+        copies.deallocate()
+        sums.deallocate()
     }
 
     private func account(_ key: KeySample<Track>.Key, _ sign: Int, isHot: Bool) {
@@ -102,7 +121,7 @@ package final class SizeAdvisor {
         if isHot { copies[size].hotBytes += bytes } else { copies[size].tailBytes += bytes }
     }
 
-    private func used(_ size: Int) -> Int { copies[size].hotBytes + copies[size].tailBytes * Int(sample.period) }
+    private func used(_ size: Int) -> Int { copies[size].hotBytes + copies[size].tailBytes * Int(sample.pointee.period) }
 
     // MARK: Watching
 
@@ -110,45 +129,45 @@ package final class SizeAdvisor {
     /// lifetime is `ttl` milliseconds. `use`: a small number by which its hit ratio is kept apart (a function, a route).
     package func observe(_ hash: UInt64, use: Int, charge: Int, weight: Float, ttl: UInt64, at now: Moment) {
         guard use < Self.usesMax else { return }
-        while sums.count <= use { sums.append(Sums()) }
         sums[use].lookups += 1
         let charge = UInt32(clamping: charge)
-        switch sample.see(hash, Track(charge: charge, weight: weight), promoted: { Track(charge: charge, weight: weight, isNew: true) }) {
+        let track = Track(charge: charge, weight: weight)
+        switch sample.pointee.see(hash, track, promoted: { Track(charge: charge, weight: weight, isNew: true) }) {
         case .untracked: return
         case .known(let at), .new(let at):
-            if sample.keys[at].isHot { sums[use].hotLookups += 1 } else { sums[use].tailLookups += UInt64(sample.period) }
+            if sample.pointee.keys[at].isHot { sums[use].hotLookups += 1 } else { sums[use].tailLookups += UInt64(sample.pointee.period) }
             let tick = UInt32(truncatingIfNeeded: now.since(began).wholeMilliseconds)
-            let missing = sample[at].touch(tick)
-            if missing == 0, sample[at].charge == charge { return }
+            let missing = sample.pointee[at].touch(tick)
+            if missing == 0, sample.pointee[at].charge == charge { return }
             for size in 0..<Self.count { resize(at, size, to: charge) }
             for size in 0..<Self.count where missing >> UInt8(size) & 1 == 1 { fill(at, size, use, weight, UInt32(clamping: ttl), tick) }
-            sample[at].isNew = false
+            sample.pointee[at].isNew = false
         }
         for size in 0..<Self.count { makeRoom(size) }
     }
 
     private func resize(_ at: Int, _ size: Int, to charge: UInt32) {
-        if sample[at][size].isIn { add(Int(charge) - Int(sample[at].charge), sample.keys[at].isHot, size) }
-        if size == Self.count - 1 { sample[at].charge = charge }
+        if sample.pointee[at][size].isIn { add(Int(charge) - Int(sample.pointee[at].charge), sample.pointee.keys[at].isHot, size) }
+        if size == Self.count - 1 { sample.pointee[at].charge = charge }
     }
 
     /// A size had it not, or not fresh any more: it has it now.
     private func fill(_ at: Int, _ size: Int, _ use: Int, _ weight: Float, _ ttl: UInt32, _ tick: UInt32) {
-        if sample.keys[at].isHot {
-            if !sample[at].isNew { sums[use].hotMisses[size] += 1 }
+        if sample.pointee.keys[at].isHot {
+            if !sample.pointee[at].isNew { sums[use].hotMisses[size] += 1 }
         } else {
-            sums[use].tailMisses[size] += UInt64(sample.period)
+            sums[use].tailMisses[size] += UInt64(sample.pointee.period)
         }
-        sample[at].weight = weight
-        var held = sample[at][size]
+        sample.pointee[at].weight = weight
+        var held = sample.pointee[at][size]
         held.end = tick > .max - ttl ? .max : tick + ttl
         if !held.isIn {
             held.isIn = true
-            add(Int(sample[at].charge), sample.keys[at].isHot, size)
+            add(Int(sample.pointee[at].charge), sample.pointee.keys[at].isHot, size)
             held.frequency = min(15, 1 + held.frequency)
-            enqueue(sample.keys[at].hash, &held, sample[at].charge, weight, size)
+            enqueue(sample.pointee.keys[at].hash, &held, sample.pointee[at].charge, weight, size)
         }
-        sample[at][size] = held
+        sample.pointee[at][size] = held
     }
 
     private func enqueue(_ hash: UInt64, _ held: inout Held, _ charge: UInt32, _ weight: Float, _ size: Int) {
@@ -156,6 +175,7 @@ package final class SizeAdvisor {
         held.stamp = copies[size].level + 1 << UInt64(rank)
         held.hits = 0
         copies[size].queues[rank].append((hash, held.stamp))
+        copies[size].occupied |= 1 << UInt64(rank)
     }
 
     private func makeRoom(_ size: Int) {
@@ -163,24 +183,28 @@ package final class SizeAdvisor {
         while used(size) > limit, let rank = least(size) {
             let (hash, stamp) = copies[size].queues[rank][copies[size].starts[rank]]
             pop(rank, size)
-            guard let at = sample.find(hash), sample[at][size].isIn, sample[at][size].stamp == stamp else { continue }
+            guard let at = sample.pointee.find(hash), sample.pointee[at][size].isIn, sample.pointee[at][size].stamp == stamp
+            else { continue }
             copies[size].level = max(copies[size].level, stamp)
-            var held = sample[at][size]
+            var held = sample.pointee[at][size]
             held.frequency = min(15, held.frequency + held.hits)
             if held.hits > 0 {
-                enqueue(hash, &held, sample[at].charge, sample[at].weight, size)
+                enqueue(hash, &held, sample.pointee[at].charge, sample.pointee[at].weight, size)
             } else {
                 held.isIn = false
-                add(-Int(sample[at].charge), sample.keys[at].isHot, size)
+                add(-Int(sample.pointee[at].charge), sample.pointee.keys[at].isHot, size)
             }
-            sample[at][size] = held
+            sample.pointee[at][size] = held
         }
     }
 
     /// The class whose head has the smallest stamp.
     private func least(_ size: Int) -> Int? {
         var best: (rank: Int, stamp: UInt64)?
-        for rank in 0..<Eviction.classes where copies[size].starts[rank] < copies[size].queues[rank].count {
+        var occupied = copies[size].occupied
+        while occupied != 0 {
+            let rank = occupied.trailingZeroBitCount
+            occupied &= occupied - 1
             let stamp = copies[size].queues[rank][copies[size].starts[rank]].stamp
             if stamp < best?.stamp ?? .max { best = (rank, stamp) }
         }
@@ -189,6 +213,7 @@ package final class SizeAdvisor {
 
     private func pop(_ rank: Int, _ size: Int) {
         copies[size].starts[rank] += 1
+        if copies[size].starts[rank] == copies[size].queues[rank].count { copies[size].occupied &= ~(1 << UInt64(rank)) }
         guard copies[size].starts[rank] > 64, copies[size].starts[rank] * 2 > copies[size].queues[rank].count else { return }
         copies[size].queues[rank].removeFirst(copies[size].starts[rank])
         copies[size].starts[rank] = 0
@@ -198,7 +223,7 @@ package final class SizeAdvisor {
 
     /// The hit ratio of one use at each of `sizes`; nil: it has not been seen.
     package func hitRatios(use: Int) -> [Double]? {
-        guard use < sums.count, sums[use].lookups > 0 else { return nil }
+        guard use < Self.usesMax, sums[use].lookups > 0 else { return nil }
         let sums = sums[use]
         // the tail's lookups are known: only the share of its misses is the sample's
         let tail = sums.tailLookups == 0 ? 0 : Double(sums.lookups - sums.hotLookups) / Double(sums.tailLookups)
@@ -208,6 +233,7 @@ package final class SizeAdvisor {
     }
 
     package var bytes: Int {
-        sample.bytes + copies.reduce(0) { $0 + $1.queues.reduce(0) { $0 + $1.capacity * 16 } } + sums.capacity * MemoryLayout<Sums>.stride
+        sample.pointee.bytes + (0..<Self.count).reduce(0) { $0 + copies[$1].queues.reduce(0) { $0 + $1.capacity * 16 } }
+            + Self.usesMax * MemoryLayout<Sums>.stride
     }
 }

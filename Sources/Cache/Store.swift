@@ -90,7 +90,8 @@ extension Cache {
         let record = arena[index]
         return Hit(
             value: UnsafeRawBufferPointer(record.pointee.block.value), id: EntryID(index: index, generation: record.pointee.generation),
-            state: state, isNegative: record.pointee.flags.contains(.negative), weight: record.pointee.weight,
+            state: state, isNegative: record.pointee.flags.contains(.negative),
+            isEdited: record.pointee.flags.contains(.edited), weight: record.pointee.weight,
             storedAt: record.pointee.storedAt,
             freshUntil: record.pointee.freshUntil)
     }
@@ -204,6 +205,7 @@ extension Cache {
         let record = arena[index]
         let isOffered = record.pointee.flags.contains(.offered)
         record.pointee.flags = policy.isNegative ? [.live, .negative] : .live
+        if policy.isEdited { record.pointee.flags.insert(.edited) }
         record.pointee.flags.formUnion(isOffered ? flags.union(.offered) : flags)
         record.pointee.storedAt = tick - min(tick, policy.age.wholeMilliseconds)
         record.pointee.checked = purges.sequence

@@ -108,8 +108,9 @@ extension Cache {
         let tick = now.tick
         var index = cursor
         var visits = 0
-        // looks at no more than 64 records for one that it finds, so that a thin namespace does not hold the loop
-        let end = min(arena.capacity, cursor &+ UInt32(clamping: max(1, count) * 64))
+        // looks at no more than 64 records for one that it finds, so that a thin namespace does not hold the loop; few are walked at once
+        let looks = max(Limits.cacheScanLooksMin, min(count, Int(arena.capacity)) * 64)
+        let end = UInt32(min(Int(arena.capacity), Int(cursor) + looks))
         while index < end, visits < count {
             defer { index += 1 }
             let record = arena[index]

@@ -7,10 +7,11 @@ internal import UV
 ///     open ──QUIT, protocol error, too much unsent──▶ closing (rest is sent) ──▶ closed
 ///
 /// Invariants:
-///  1. Answers of requests that came in one read leave in one write.
+///  1. Answers of requests that came in one read leave in one write, and those of all clients of one turn of the loop at its end: a client
+///     that is woken by each answer asks again before the others have theirs, which costs the kernel a wake-up each.
 ///  2. No request is taken up while more than `Limits.unsentBytesMax` of earlier answers wait for the other side, or clients are paused:
 ///     what came waits in `input`, and no more is read.
-///  3. A request that has begun goes on coming within `cacheCommandTimeout`; unsent bytes go on being taken within `cacheWriteTimeout`.
+///  3. A request that has begun is complete within its `RequestPatience`; unsent bytes go on being taken within `cacheWriteTimeout`.
 ///
 /// Thread rule: the loop's thread.
 final class CacheConnection {
@@ -25,7 +26,10 @@ final class CacheConnection {
     private var isOpen = true
     private var isProcessing = false
     private var isHeldBack = false
+    /// Its answers wait for the end of the turn.
+    private var isWaitingForTurn = false
     private var unsentBefore = 0
+    private var patience = RequestPatience()
     /// The listener's tick at which patience ends.
     private(set) var deadline = UInt64.max
     /// Place in the listener's list.
@@ -60,13 +64,21 @@ final class CacheConnection {
         if input.isEmpty {
             // the usual case: whole requests in the loop's read buffer, never copied
             let used = process(bytes)
+            if used > 0 { patience.end() }
             if used < bytes.count, isOpen { input.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
         } else {
             input.append(bytes)
             let used = process(input.bytes)
+            if used > 0 { patience.end() }
             if isOpen { input.consume(used) }
         }
-        settle()
+        let isSmall = session.reply.buffer.count <= Limits.cacheTurnReplyBytesMax
+        if isOpen, isSmall, !isHeldBack, !session.isClosing { settleAtTurn() } else { settle() }
+    }
+
+    private func settleAtTurn() {
+        isWaitingForTurn = true
+        service.wake(session)
     }
 
     /// Carries out requests from the front of `bytes`; returns how many bytes are done with.
@@ -121,7 +133,7 @@ final class CacheConnection {
             unsentBefore = stream.queuedBytes
             deadline = listener.deadline(after: Limits.cacheWriteTimeout)
         } else if !input.isEmpty, !isHeldBack {
-            deadline = listener.deadline(after: Limits.cacheCommandTimeout)
+            deadline = patience.deadline(of: input.count, at: listener.tick)
         } else if service.settings.timeout > 0, session.subscriptions.isEmpty {
             deadline = listener.deadline(after: .seconds(UInt64(service.settings.timeout)))
         } else {
@@ -135,6 +147,7 @@ final class CacheConnection {
         isHeldBack = false
         listener.moveClock()
         let used = process(input.bytes)
+        if used > 0 { patience.end() }
         if isOpen { input.consume(used) }
         settle()
     }
@@ -177,6 +190,10 @@ final class CacheConnection {
 extension CacheConnection: SessionTransport {
     func flush() {
         guard isOpen, !isProcessing else { return }
+        if isWaitingForTurn {
+            isWaitingForTurn = false
+            return settle()
+        }
         send()
         guard isOpen else { return }
         if session.isClosing { finish() } else if stream.queuedBytes > 0, deadline == .max { rest() }
@@ -194,7 +211,11 @@ extension CacheConnection: SessionTransport {
 extension CacheConnection: StreamDelegate {
     func received(_ bytes: UnsafeRawBufferPointer) { receive(bytes) }
 
-    func ended(error: CInt) { close() }
+    /// What was asked before the end may still be read by the other side.
+    func ended(error: CInt) {
+        send()
+        close()
+    }
 
     func drained() {
         guard isOpen else { return }

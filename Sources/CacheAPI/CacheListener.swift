@@ -128,8 +128,13 @@ package final class CacheTurn {
         }
         service.onPending = { [unowned turn] in turn.start() }
         service.onResume = { for listener in listeners() { listener.resume() } }
-        service.onPause = { [unowned pause, unowned service] span in
-            pause.start(after: span) { service.endPause(at: Loop.now) }
+        service.onPause = { [unowned self] span in wait(span, service) }
+    }
+
+    /// The loop's clock has whole milliseconds, so a timer may ring a little before the moment that it was set for.
+    private func wait(_ span: Span, _ service: CacheService) {
+        pause.start(after: span) { [unowned self, unowned service] in
+            if let left = service.endPause(at: Loop.now) { wait(max(left, .milliseconds(1)), service) }
         }
     }
 

@@ -168,10 +168,14 @@ package final class CacheService {
         command.flags.contains(.write) || command.group == .pubsub && command.flags.contains(.fast)
     }
 
-    package func endPause(at now: Moment) {
-        guard let pause, now >= pause.until else { return }
+    /// Lets clients go on when their time has come; else how long they still wait.
+    @discardableResult
+    package func endPause(at now: Moment) -> Span? {
+        guard let pause else { return nil }
+        guard now >= pause.until else { return pause.until.since(now) }
         self.pause = nil
         onResume()
+        return nil
     }
 
     // MARK: Who is told of changes

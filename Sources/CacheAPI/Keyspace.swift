@@ -25,18 +25,22 @@ extension Session {
     /// Milliseconds that it has left; nil: it does not expire.
     func left(_ hit: Hit) -> Int64? { hit.freshness(at: service.clock.now).map { Int64($0.wholeMilliseconds) } }
 
-    /// Stores a value and tells of it. `event` is what the command is called in keyspace events.
+    /// Stores a value and tells of it. `event` is what the command is called in keyspace events; `isEdited`: a
+    /// part of the value before has been changed.
     func store(
         _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ lifetime: Lifetime = .forever, event: StaticString = "set",
-        kind: EventKinds = .string
+        kind: EventKinds = .string, isEdited: Bool = false
     ) throws(Fault) {
-        try put(key, value, lifetime)
+        try put(key, value, lifetime, isEdited)
         service.modified(key, in: database)
         service.notify(kind, event, key, in: database)
     }
 
-    private func put(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ lifetime: Lifetime) throws(Fault) {
+    private func put(
+        _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ lifetime: Lifetime, _ isEdited: Bool
+    ) throws(Fault) {
         var policy = StorePolicy(lifetime)
+        policy.isEdited = isEdited
         policy.weight = service.settings.weight(lifetime)
         // read before it is there: whether it is new is only asked when somebody wants to hear of it
         let isNew = service.settings.events.contains(.newKey) && look(key) == nil

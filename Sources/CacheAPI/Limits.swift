@@ -8,6 +8,8 @@ extension Limits {
     package static let cacheEvictionsAtOnceMax = 10_000
     /// What one reply may take (MGET and EXEC can name a value many times); a client whose reply would take more is cut.
     package static let cacheReplyBytesMax = 512 << 20
+    /// Larger answers do not wait for the end of the loop's turn.
+    package static let cacheTurnReplyBytesMax = 16 << 10
     /// Messages and invalidations that wait for a client (redis's client-output-buffer-limit for pubsub); above, it is cut.
     package static let cachePushBytesMax = 32 << 20
     /// Requests between MULTI and EXEC, and their bytes.
@@ -22,8 +24,9 @@ extension Limits {
     package static let cacheSlowLogMax = 128
     package static let cacheSlowLogArgumentsMax = 32
     package static let cacheSlowLogArgumentBytesMax = 128
-    /// From the first byte of a command to its last (a command of many megabytes: between two reads).
+    /// From the first byte of a command to its last, and a second more for so many bytes of it.
     package static let cacheCommandTimeout = Span.seconds(30)
+    package static let cacheRequestBytesPerSecondMin = 64 << 10
     /// The longest that a client may take nothing of what it was sent.
     package static let cacheWriteTimeout = Span.seconds(60)
     /// A lifetime above it is taken for it: 500 years.

@@ -1,4 +1,4 @@
-internal import Base
+package import Base
 internal import Foundation
 internal import GRDB
 internal import Synchronization
@@ -293,4 +293,27 @@ package final class Catalog: Sendable {
         } then: { _, _ in
         }
     }
+
+    // MARK: Memoization
+
+    /// Records that an audit has found a function impure, in code and configuration that `scope` stands for: it is not memoized any more.
+    /// Of one function the newest `impureScopesMax` are kept. Throws `functionNotFound`.
+    package func setImpure(_ scope: [UInt8], of name: String) throws(CatalogError) {
+        try change(name) { db in
+            let id: Int64 = try Self.function(db, name)["id"]
+            try db.execute(sql: "INSERT OR IGNORE INTO impure (function, scope) VALUES (?, ?)", arguments: [id, Data(scope)])
+            try db.execute(
+                sql: """
+                    DELETE FROM impure WHERE function = ?1
+                    AND id NOT IN (SELECT id FROM impure WHERE function = ?1 ORDER BY id DESC LIMIT ?2)
+                    """,
+                arguments: [id, Limits.impureScopesMax])
+        } then: { _, _ in
+        }
+    }
+}
+
+extension Limits {
+    /// Verdicts of audits that are kept of one function.
+    package static let impureScopesMax = 100
 }

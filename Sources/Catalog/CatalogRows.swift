@@ -61,6 +61,11 @@ extension Catalog {
         for row in try rows("url_configs") {
             urls[row["function"], default: [:]][row["qualifier"]] = try decode(URLSettings.self, row["settings"])
         }
+        var impure: [Int64: Set<[UInt8]>] = [:]
+        for row in try rows("impure") {
+            let scope: Data = row["scope"]
+            impure[row["function"], default: []].insert(Array(scope))
+        }
         var policies: [Int64: [String: ResourcePolicy]] = [:]
         for row in try rows("policies") {
             policies[row["function"], default: [:]][row["qualifier"]] = ResourcePolicy(
@@ -79,7 +84,8 @@ extension Catalog {
                 versions: Dictionary(numbered) { first, _ in first }, aliases: aliases[id] ?? [:],
                 reserved: row["reserved"], provisioned: provisioned[id] ?? [:], createdMilliseconds: row["created"],
                 eventInvoke: eventInvoke[id] ?? [:], urls: urls[id] ?? [:], policies: policies[id] ?? [:],
-                tags: try (row["tags"] as String?).map { try decode([String: String].self, $0) } ?? [:])
+                tags: try (row["tags"] as String?).map { try decode([String: String].self, $0) } ?? [:],
+                impureScopes: impure[id] ?? [])
         }
     }
 }

@@ -23,6 +23,8 @@ package final class FunctionEntry: Sendable {
     package let eventInvoke: [String: EventInvokeSettings]
     /// Function URLs by alias; `$LATEST`: the function's own.
     package let urls: [String: URLSettings]
+    /// Codes and configurations that an audit has found impure, as `Catalog.setImpure` was given them.
+    package let impureScopes: Set<[UInt8]>
     /// Resource policies by version or alias; `$LATEST`: the function's own.
     package let policies: [String: ResourcePolicy]
     package let tags: [String: String]
@@ -45,7 +47,7 @@ package final class FunctionEntry: Sendable {
         name: String, latest: VersionEntry, latestRevisionID: String, versions: [Int: VersionEntry],
         aliases: [String: AliasEntry], reserved: Int?, provisioned: [String: Int], createdMilliseconds: Int64,
         eventInvoke: [String: EventInvokeSettings] = [:], urls: [String: URLSettings] = [:],
-        policies: [String: ResourcePolicy] = [:], tags: [String: String] = [:]
+        policies: [String: ResourcePolicy] = [:], tags: [String: String] = [:], impureScopes: Set<[UInt8]> = []
     ) {
         self.name = name
         nameBytes = Array(name.utf8)
@@ -59,6 +61,7 @@ package final class FunctionEntry: Sendable {
         self.eventInvoke = eventInvoke
         self.urls = urls
         self.policies = policies
+        self.impureScopes = impureScopes
         self.tags = tags
         let live = Self.resolve(Self.liveAlias, latest, versions, aliases)
         front = live ?? Resolution(version: latest, executedVersion: "$LATEST", qualifier: nil)

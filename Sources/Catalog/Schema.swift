@@ -6,7 +6,7 @@ internal import GRDB
 ///         ▲  ▲                  ▲
 ///         │  └── provisioned    │ number
 ///         └───── aliases ───────┘
-///         └── event_invoke, url_configs, policies
+///         └── event_invoke, impure, url_configs, policies
 ///     layers ◀── layer_versions ──digest──▶ code ◀──digest── version_layers ──▶ versions
 ///     access_keys
 ///
@@ -137,6 +137,17 @@ enum Schema {
                         policy TEXT,
                         enabled INTEGER NOT NULL,
                         created INTEGER NOT NULL
+                    );
+                    """)
+        }
+        migrator.registerMigration("5: verdicts of audits") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE impure (
+                        id INTEGER PRIMARY KEY,
+                        function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+                        scope BLOB NOT NULL,
+                        UNIQUE (function, scope)
                     );
                     """)
         }

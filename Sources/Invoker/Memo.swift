@@ -36,8 +36,10 @@ package final class Memo {
     private var waiters: UInt64 = 0
     private let value = ByteBuffer()
     private var random: Random
-    /// Scopes that an audit has switched off, by function.
+    /// Scopes that an audit has switched off, by function: what the catalogue has, and what is on its way there.
     private var impure: [String: Set<[UInt8]>] = [:]
+    /// Told of each one that an audit switches off, so that it stays so after a restart.
+    package var onImpure: (_ function: String, _ scope: [UInt8]) -> Void = { _, _ in }
 
     init(_ cache: Cache, seed: UInt64) throws(CacheError) {
         self.cache = cache
@@ -77,6 +79,7 @@ package final class Memo {
 
     /// Takes over a function's new state.
     func adopt(_ old: FunctionEntry?, _ new: FunctionEntry?) {
+        if let new, !new.impureScopes.isEmpty { impure[new.name, default: []].formUnion(new.impureScopes) }
         for version in new?.allVersions ?? [] {
             guard version.settings.memoize != nil || version.settings.routes != nil, let new else { continue }
             let row = Int(version.rowID)
@@ -437,6 +440,7 @@ package final class Memo {
         guard !rule.isOff else { return }
         counts(of: rule).memoImpure &+= 1
         impure[rule.function, default: []].insert(rule.scope)
+        onImpure(rule.function, rule.scope)
         for plan in plans where plan?.rule?.scope == rule.scope { plan?.rule?.isOff = true }
         rule.versionTag.withUnsafeBytes { cache.purge(tag: $0, soft: false, at: invoker.loop.now) }
         let version = invocation.resolution.executedVersion

@@ -1,5 +1,5 @@
 package import Base
-internal import Cache
+package import Cache
 package import Catalog
 internal import Crypto
 package import HTTP
@@ -47,7 +47,7 @@ package final class MemoRule {
     package let keyText: String
     package let identityText: String
     let purpose: Purpose
-    let namespace: NamespaceID
+    package let namespace: NamespaceID
     /// Zero: only answers that say so themselves are kept.
     package let ttl: Span
     let staleWhileRevalidate: Span

@@ -47,6 +47,8 @@ package final class RouteRule {
     /// What becomes of `Cache-Control: max-age=0` from somebody who has not signed (API Gateway's three behaviours, 7.3.29).
     package enum Unauthorized: String { case fail, warn = "ignore_with_warning", ignore }
 
+    /// As the manifest has it.
+    package let path: String
     package let pattern: RoutePattern
     package let parts: [RouteKeyPart]
     package let unauthorized: Unauthorized
@@ -61,6 +63,7 @@ package final class RouteRule {
             guard let part = try? RouteKeyPart(text, of: pattern) else { return nil }
             parts.append(part)
         }
+        path = route.path
         self.pattern = pattern
         self.parts = parts
         methods = route.methods.map { Array($0.utf8) }

@@ -11,7 +11,7 @@ internal import UV
 /// The front listener's functions: `http://FRONT/NAME/…` and `http://FRONT/NAME:ALIAS/…`, for whom their function URLs let in; with
 /// Lambda's function-URL payload format 2.0 both ways.
 package final class FunctionURLService: HTTPService {
-    private let invoker: Invoker
+    let invoker: Invoker
     private let arnPrefix: String
     /// The port that `x-forwarded-port` tells.
     package var port = 0
@@ -34,25 +34,42 @@ package final class FunctionURLService: HTTPService {
     package func bodyBytesMax(_ request: HTTPRequest) -> Int { Limits.eventBytesMax }
 
     package func handle(_ request: HTTPRequest) {
+        let target = target(of: request)
+        guard let function = invoker.snapshot.function(named: target.name) else { return notFound(request, target.name) }
+        guard let (url, resolution) = resolve(target, function) else { return URLRefusal.forbidden(request, invoker) }
+        admit(request, function, url, resolution, target.rawPath)
+    }
+
+    /// The function URL that a request goes to and the version that serves it; nil: there is no such alias.
+    func resolve(_ target: Target, _ function: FunctionEntry) -> (FunctionURL?, Resolution)? {
+        guard let raw = target.alias else { return (function.frontURL, function.front(draw: invoker.randomBits())) }
+        let alias = String(decoding: raw, as: UTF8.self)
+        guard let resolution = function.resolve(qualifier: alias, draw: invoker.randomBits()) else { return nil }
+        return (function.url(ofAlias: alias), resolution)
+    }
+
+    /// What a path names.
+    struct Target {
+        let name: UnsafeRawBufferPointer
+        let alias: UnsafeRawBufferPointer?
+        let rawPath: UnsafeRawBufferPointer
+    }
+
+    /// Of "/NAME", "/NAME/rest" or "/NAME:ALIAS/rest".
+    @inline(__always) func target(of request: HTTPRequest) -> Target {
         let path = request.path
-        // "/NAME" or "/NAME/rest"; NAME may be NAME:ALIAS
         var end = 1
         var colon: Int?
         while end < path.count, path[end] != UInt8(ascii: "/") {
             if path[end] == UInt8(ascii: ":"), colon == nil { colon = end }
             end += 1
         }
-        let name = UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<(colon ?? end)])
-        guard let function = invoker.snapshot.function(named: name) else { return notFound(request, name) }
         let rest = UnsafeRawBufferPointer(rebasing: path[end...])
         let root: StaticString = "/"
-        let rawPath = rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest
-        guard let colon else { return admit(request, function, function.frontURL, function.front(draw: invoker.randomBits()), rawPath) }
-        let alias = String(decoding: UnsafeRawBufferPointer(rebasing: path[(colon + 1)..<end]), as: UTF8.self)
-        guard let resolution = function.resolve(qualifier: alias, draw: invoker.randomBits()) else {
-            return URLRefusal.forbidden(request, invoker)
-        }
-        admit(request, function, function.url(ofAlias: alias), resolution, rawPath)
+        return Target(
+            name: UnsafeRawBufferPointer(rebasing: path[min(1, path.count)..<(colon ?? end)]),
+            alias: colon.map { UnsafeRawBufferPointer(rebasing: path[($0 + 1)..<end]) },
+            rawPath: rest.isEmpty ? UnsafeRawBufferPointer(start: root.utf8Start, count: 1) : rest)
     }
 
     /// Past the URL's own gates: is there one, may this caller use it?
@@ -89,7 +106,7 @@ package final class FunctionURLService: HTTPService {
     }
 
     /// One request on its way.
-    private struct Call {
+    struct Call {
         let request: HTTPRequest
         let function: FunctionEntry
         let resolution: Resolution
@@ -146,7 +163,7 @@ package final class FunctionURLService: HTTPService {
     }
 
     /// Is it signed by somebody who may have a cached response made anew?
-    private func mayMakeAnew(_ call: Call) -> Bool {
+    func mayMakeAnew(_ call: Call) -> Bool {
         signer(call.request).map { may($0, "execute-api:InvalidateCache", call) } ?? false
     }
 
@@ -178,7 +195,7 @@ package final class FunctionURLService: HTTPService {
         }
     }
 
-    private func makeMessage(_ call: Call) -> InvocationMessage {
+    func makeMessage(_ call: Call) -> InvocationMessage {
         // A trace goes on; none is begun here.
         trace.clear()
         if let given = call.request.header(.amznTraceID), given.count <= 256 { trace.append(given) }

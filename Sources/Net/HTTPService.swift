@@ -36,6 +36,14 @@ package struct HTTPRequest {
     package let bytes: UnsafeRawBufferPointer
     package let body: UnsafeRawBufferPointer
 
+    /// - Parameter head: has parsed the front of `bytes`.
+    package init(connection: HTTPConnection, head: HTTPRequestParser, bytes: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
+        self.connection = connection
+        self.head = head
+        self.bytes = bytes
+        self.body = body
+    }
+
     package func slice(_ range: ByteRange) -> UnsafeRawBufferPointer { range.slice(bytes) }
 
     package func text(_ range: ByteRange) -> String { String(decoding: range.slice(bytes), as: UTF8.self) }

@@ -96,7 +96,12 @@ final class Server {
         functionURLs.port = front.address.port
         lambda.front = FrontAddress(host: front.address.host, port: front.address.port)
         store.start(api: Keys.endpoint(of: api.address.host, port: api.address.port))
+        admin.traceRequest = { functionURLs.explain($0) }
         let box = LoopBound(invoker, on: loop)
+        invoker.memo.onImpure = { [catalog] function, scope in
+            // Of no consequence to anybody who waits; if it fails, an audit finds it again after the next start.
+            Thread.detachNewThread { try? catalog.setImpure(scope, of: function) }
+        }
         catalog.onChange { [remote = loop.remote] snapshot in
             remote.post { box.wrapped.adopt(snapshot) }
         }

@@ -71,7 +71,9 @@ final class SharedCache {
     }
 
     private func plan() {
-        let due = [hasMore ? .zero : cache.nextWake, writeDue()].compactMap { $0 }.min()
+        // each turn of the loop comes by here: nothing is allocated
+        var due = hasMore ? .zero : cache.nextWake
+        if let write = writeDue() { due = min(due ?? write, write) }
         guard due != wake else { return }
         wake = due
         guard let due else { return timer.stop() }

@@ -68,6 +68,8 @@ import Testing
                 ("COPY k l REPLACE", ":1|"), ("MOVE k 5", ":1|"), ("GET k", "$-1|"), ("RENAME l m", "+OK|"), ("RENAME l m", "-ERR no such key|"),
                 ("RENAMENX m m", ":0|"), ("SELECT 5", "+OK|"), ("DBSIZE", ":2|"), ("FLUSHDB", "+OK|"), ("DBSIZE", ":0|"), ("RANDOMKEY", "$-1|"),
                 ("SELECT 0", "+OK|"), ("GET k", "$1|3|"), ("TYPE k", "+string|"), ("TYPE none", "+none|"), ("OBJECT ENCODING k", "$3|int|"),
+                ("SETRANGE e 0 1234", ":4|"), ("OBJECT ENCODING e", "$3|raw|"), ("SET e 1234", "+OK|"), ("OBJECT ENCODING e", "$3|int|"),
+                ("APPEND e 5", ":5|"), ("OBJECT ENCODING e", "$3|raw|"), ("INCR e", ":12346|"), ("OBJECT ENCODING e", "$3|int|"), ("DEL e", ":1|"),
                 ("KEYS [a-k]", "*1|$1|k|"), ("SCAN 0 MATCH x* COUNT 5000", "*2|$1|0|*0|"), ("SCAN x", "-ERR invalid cursor|"),
             ]) == [])
         for index in 0..<300 { client.send("SET", "key:\(index)", "v") }
@@ -79,6 +81,11 @@ import Testing
             found.formUnion(parts.filter { $0.hasPrefix("key:") })
         } while cursor != "0"
         #expect(found.count == 300)
+        #expect(
+            client.check([
+                ("SELECT 7", "+OK|"), ("SET lone v", "+OK|"), ("SCAN 0", "*2|$1|0|*1|$4|lone|"), ("SCAN 4294967295", "*2|$1|0|*0|"),
+                ("SCAN 0 COUNT 9223372036854775807", "*2|$1|0|*1|$4|lone|"),
+            ]) == [], "what is thin is walked at once")
         face.cache.checkInvariants()
     }
 

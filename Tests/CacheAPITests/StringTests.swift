@@ -82,4 +82,15 @@ import Testing
         #expect(client.check([("GET k", "$1|v|"), ("EXISTS more", ":0|"), ("CONFIG SET maxmemory-policy allkeys-lru", "+OK|")]) == [])
         #expect(client.send("SET", "more", String(repeating: "y", count: 10_000)) == "+OK|" && client.send("EXISTS", "more") == ":1|")
     }
+
+    @Test func whoDripsARequestIsNotWaitedForAndWhoSendsMuchIs() {
+        var patience = RequestPatience()
+        #expect((0..<100).allSatisfy { patience.deadline(of: $0, at: 1000 + UInt64($0)) == 1031 }, "a byte a second ends at the 31st")
+        patience.end()
+        #expect(patience.deadline(of: 1, at: 1100) == 1131)
+        patience.end()
+        let pace = Limits.cacheRequestBytesPerSecondMin
+        #expect((0..<500).allSatisfy { patience.deadline(of: $0 * pace, at: 2000 + UInt64($0)) > 2000 + UInt64($0) }, "32 MiB at that pace")
+        #expect(patience.deadline(of: pace, at: 2040) == 2032)
+    }
 }

@@ -190,6 +190,16 @@ import Testing
                 sizes.observe(hash, use: 0, charge: 1200, weight: Float(1 + hash % 50), ttl: 60_000, at: at(time))
             }
         }
+        // hits alone, of a hundred keys
+        let hitTTLs = TTLAdvisor(at: at(0))
+        let hitSizes = SizeAdvisor(limitBytes: 64 << 20, at: at(0))
+        let hits = clock.measure { for index in 0..<400_000 { hitTTLs.lookup(hashes[index % 100], at: at(UInt64(index / 100))) } }
+        let hitObservations = clock.measure {
+            for index in 0..<400_000 {
+                hitSizes.observe(hashes[index % 100], use: 0, charge: 1200, weight: 5, ttl: 60_000, at: at(UInt64(index / 100)))
+            }
+        }
+        print("hits: \(hits / 400_000) a lookup, \(hitObservations / 400_000) an observation")
         print("sizes: \(observations / 400_000) an observation, \(sizes.bytes) bytes")
         print("advisor: \(time / 400_000) a lookup, \(results / 400_000) a result, \(advisor.bytes) bytes")
     }

@@ -127,7 +127,7 @@ import Testing
 
     /// 7.4.42.
     @Test func anAuditFindsWhatIsNotPureAndSwitchesItOff() throws {
-        let server = try HearthProcess(functions: [
+        var server = try HearthProcess(functions: [
             Self.clock("impure", "[memoize]\nttl = 600\naudit = 1"), Self.clock("pure", "[memoize]\nttl = 600\naudit = 1", value: "7"),
         ])
         let first = try server.invoke("impure", qualifier: "live")
@@ -141,7 +141,12 @@ import Testing
         for _ in 0..<3 { _ = try server.invoke("pure", qualifier: "live") }
         _ = try waitFor("an audit of the pure one") { try server.metric("hearth_memo_audits_total", ["function": "pure"]) >= 1 ? () : nil }
         #expect(try memo(server.invoke("pure", qualifier: "live")) == "hit" && server.metric("hearth_memo_impure_total", ["function": "pure"]) == 0)
-        // It stays off with the next deployment of the same code, and another one begins anew.
+        // It stays off after a restart and with the next deployment of the same code, and another one begins anew.
+        try server.killAtOnce()
+        server = try HearthProcess(functions: [], directory: server.directory)
+        let again = try server.command(["cache", "stats"]).out
+        #expect(again.contains("off: an audit found") && again.contains("pure:1 ttl 600 s"), "\(again)")
+        #expect(try memo(server.invoke("impure", qualifier: "live")) == "bypass" && server.command(["describe", "impure"]).out.contains("off: an audit"))
         try server.deploy(Self.clock("impure", "[memoize]\nttl = 601\naudit = 1"))
         #expect(try memo(server.invoke("impure", qualifier: "live")) == "bypass")
         try server.deploy(Self.clock("impure", "[memoize]\nttl = 601", value: "8"))

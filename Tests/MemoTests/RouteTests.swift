@@ -106,6 +106,33 @@ import Testing
         #expect(try get(tagged).body == known.body && server().command(["cache", "purge", "--tag", "shelf"]).code == 0 && get(tagged).body != known.body)
     }
 
+    @Test func explainTellsOfARequestByWhichRouteAndPartsItIsKnownAndWhatItWouldFind() throws {
+        func explain(_ arguments: String...) throws -> String { try server().command(["cache", "explain"] + arguments).out }
+        func has(_ text: String, _ lines: String...) -> [String] { lines.filter { !text.contains($0) }.map { "\($0) is not in \(text)" } }
+        let target = "/shop/items/explained?page=3&x=1"
+        let german = ["-H", "Accept-Language: de"]
+        let before = try explain(target, german[0], german[1])
+        #expect(
+            has(
+                before, "would      run: it has not been stored", "function   shop, version 1, route /items/{id}, ttl 300 s", "key part   path.id: explained",
+                "key part   query.page: 3", "key part   header.accept-language: de", "key part   caller: all callers share it", "absent, in route") == [])
+        let answer = try get(target, [("Accept-Language", "de")])
+        let after = try explain("http://127.0.0.1:1\(target)", german[0], german[1])
+        #expect(memo(answer) == "miss" && has(after, "would      hit: it is fresh", "entry      fresh, in route", "fresh for 2", "route:shop/items/{id}") == [])
+        #expect(try has(explain(target), "would      run: it has not", "header.accept-language: none") == [], "another language is another key")
+        #expect(try has(explain(target, "-H", "Cache-Control: max-age=0"), "would      403: it asks for a new answer and is not signed") == [])
+        #expect(try has(explain("/shop/items/1", "-d", "\"a\""), "key part   method: POST", "key part   body: \"a\"") == [])
+        #expect(try has(explain("/shop/all/a", "-H", "Cookie: secret"), "caller: by Cookie") == [] && !explain("/shop/all/a", "-H", "Cookie: secret").contains("secret"))
+        #expect(try has(explain("/shop/off/a"), "would      run: the ttl of its route is 0") == [] && has(explain("/shop/other"), "run: no route means") == [])
+        #expect(try has(explain("/both/some?x=1", "-X", "DELETE"), "run: its method asks for more than an answer") == [])
+        _ = try get("/both/some?x=1")
+        let memoized = try explain("/both/some?x=1")
+        #expect(has(memoized, "hit: it is fresh", "in memo", "key part   path: /some", "key part   query: x=1", "without Authorization and Cookie") == [])
+        let unknown = try server().command(["cache", "explain", "/none/x"])
+        #expect(unknown.code == 1 && unknown.err.contains("no function named 'none'"), "\(unknown)")
+        #expect(try server().command(["cache", "explain", "/shop/a b"]).code == 1 && memo(get(target, [("Accept-Language", "de")])) == "hit")
+    }
+
     /// 7.3.29 and API Gateway's three behaviours for the unauthorised.
     @Test func aSignedRequestMakesAnEntryAnewAndOthersMeetTheRoutesBehaviour() throws {
         let server = try server()

@@ -139,6 +139,7 @@ enum ClientCommands {
             + " sub=\(session.subscriptions.channels.count) psub=\(session.subscriptions.patterns.count) ssub=0 multi=\(multi)"
             + " qbuf=\(session.requestBytes) qbuf-free=0 argv-mem=0 multi-mem=0 rbs=\(session.reply.buffer.count) rbp=0 obl=\(session.reply.buffer.count) oll=0 omem=0 tot-mem=0 events=r"
             + " cmd=\(session.shownCommand) user=\(session.user) redir=\(track.map { Int64($0.redirect) } ?? -1) resp=\(session.reply.isRESP3 ? 3 : 2)"
+            + " lib-name=\(String(decoding: session.library.name, as: UTF8.self)) lib-ver=\(String(decoding: session.library.version, as: UTF8.self))"
     }
 
     /// KILL addr, or KILL with filters that must all hold.

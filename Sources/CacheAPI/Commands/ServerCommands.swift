@@ -79,6 +79,12 @@ enum ServerCommands {
 
     // MARK: Values
 
+    /// What redis would say: it keeps numbers and short texts in forms of their own until a part of them is changed.
+    private static func encoding(_ hit: Hit) -> StaticString {
+        if hit.isEdited { return "raw" }
+        return Numbers.integer(hit.value) != nil ? "int" : hit.value.count <= 44 ? "embstr" : "raw"
+    }
+
     private static func object(_ session: Session, _ arguments: Arguments) throws(Fault) {
         let name = arguments[1].lowercased
         if name == "help", arguments.count == 2 {
@@ -89,7 +95,7 @@ enum ServerCommands {
         }
         guard let hit = session.look(arguments[2]) else { return session.reply.null() }
         switch name {
-        case "encoding": session.reply.bulk(Numbers.integer(hit.value) != nil ? "int" : hit.value.count <= 44 ? "embstr" : "raw")
+        case "encoding": session.reply.bulk(encoding(hit))
         case "freq":
             guard session.service.settings.policy.hasSuffix("lfu") else {
                 throw .message(

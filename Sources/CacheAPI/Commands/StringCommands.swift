@@ -179,7 +179,7 @@ enum StringCommands {
         let joined = ByteBuffer(capacity: count)
         joined.append(old)
         joined.append(arguments[2])
-        try session.store(arguments[1], joined.bytes, .unchanged, event: "append")
+        try session.store(arguments[1], joined.bytes, .unchanged, event: "append", isEdited: true)
         session.reply.integer(count)
     }
 
@@ -217,7 +217,7 @@ enum StringCommands {
         if let old { bytes.copyMemory(from: old) }
         UnsafeMutableRawBufferPointer(rebasing: bytes[offset...]).copyMemory(from: part)
         joined.commit(count)
-        try session.store(arguments[1], joined.bytes, old == nil ? .forever : .unchanged, event: "setrange")
+        try session.store(arguments[1], joined.bytes, old == nil ? .forever : .unchanged, event: "setrange", isEdited: true)
         session.reply.integer(count)
     }
 }

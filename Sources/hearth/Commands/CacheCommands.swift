@@ -130,10 +130,18 @@ struct CachePurge: ParsableCommand {
 struct CacheExplain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Say what a call would find in the cache, and why.",
-        discussion: "hearth cache explain KEY, or hearth cache explain NAME[:QUALIFIER] -d EVENT, which makes the key as an invocation with this event would.")
+        discussion: """
+            hearth cache explain KEY, for any key that keys or a Redis client shows;
+            hearth cache explain NAME[:QUALIFIER] -d EVENT, which makes the key as an invocation with this event would;
+            hearth cache explain /NAME/PATH?QUERY, which makes it as this request to the front listener would. Nothing is run or counted.
+            """)
 
-    @Argument(help: "A key, or a function as NAME or NAME:QUALIFIER; without a qualifier what the front listener serves.") var subject: String
-    @Option(name: [.customShort("d"), .long], help: "The event: JSON text, @file, or - for standard input.") var event: String?
+    @Argument(help: "A key, a function as NAME or NAME:QUALIFIER (without a qualifier what the front listener serves), or a URL or its path.")
+    var subject: String
+    @Option(name: [.customShort("d"), .long], help: "The event, or the body of the request: JSON text, @file, or - for standard input.")
+    var event: String?
+    @Option(name: [.customShort("X"), .long], help: "The method of the request; GET, or POST when there is a body.") var method: String?
+    @Option(name: [.customShort("H"), .long], help: "A header of the request, 'Name: value'; may be given several times.") var header: [String] = []
     @OptionGroup var connection: Connection
 
     func run() throws {
@@ -142,9 +150,14 @@ struct CacheExplain: ParsableCommand {
         let answer = jsonObject(response.body)
         func text(_ key: String) -> String { answer[key].map { "\($0)" } ?? "" }
         func seconds(_ key: String) -> String { (answer[key] as? NSNumber).map { String(format: "%.1f s", $0.doubleValue / 1000) } ?? "-" }
-        say("key        \(text("key"))")
+        if answer["key"] != nil { say("key        \(text("key"))") }
         say("would      \(text("would"))")
-        if answer["function"] != nil { say("function   \(text("function")), version \(text("version")), \(memoLine(answer))") }
+        if answer["function"] != nil {
+            let route = (answer["route"] as? String).map { ", route \($0)" } ?? ""
+            say("function   \(text("function")), version \(text("version"))\(route)\(answer["ttl_s"] != nil ? ", \(memoLine(answer))" : "")")
+        }
+        for part in answer["parts"] as? [[String: Any]] ?? [] { say("key part   \(part["name"] ?? ""): \(part["value"] ?? "")") }
+        guard answer["entry"] != nil else { return }
         say("entry      \(text("entry")), in \(text("namespace"))\(answer["left"] is String ? "; it was \(text("left")) \(seconds("age_ms")) ago" : "")")
         guard text("entry") != "absent" else { return say("running    \(text("fills")) fills, \(text("waiting")) waiting") }
         say("age        \(seconds("age_ms")); fresh for \(seconds("fresh_ms")), there for \(seconds("life_ms"))")
@@ -153,10 +166,13 @@ struct CacheExplain: ParsableCommand {
     }
 
     private func order() throws -> [UInt8] {
+        if subject.hasPrefix("/") || subject.contains("://") { return Array(try JSONSerialization.data(withJSONObject: ["request": try request()])) }
         if event == nil, subject.contains("/") { return Array(try JSONSerialization.data(withJSONObject: ["key": subject])) }
         let parts = subject.split(separator: ":", maxSplits: 1).map(String.init)
         var order: [String: Any] = ["function": parts.first ?? ""]
         if parts.count > 1 { order["qualifier"] = parts[1] }
+        // a Redis client's key may look like a function's name: the name is tried first
+        if event == nil { order["key"] = subject }
         let head = Array(try JSONSerialization.data(withJSONObject: order, options: [.sortedKeys]))
         let bytes = try eventBytes(event ?? "{}")
         // As it is: with memoize.key = "raw" each of its bytes counts.
@@ -164,6 +180,23 @@ struct CacheExplain: ParsableCommand {
             throw Failure("the event is not JSON: give -d JSON text, @file or -")
         }
         return head.dropLast() + Array(#","event":"#.utf8) + bytes + Array("}".utf8)
+    }
+
+    /// The request as it would come to the front listener.
+    private func request() throws -> String {
+        var target = Substring(subject)
+        var host = "localhost"
+        if let scheme = subject.range(of: "://") {
+            let rest = subject[scheme.upperBound...]
+            let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+            host = String(rest[..<slash])
+            target = slash == rest.endIndex ? "/" : rest[slash...]
+        }
+        let body = try event.map { String(decoding: try eventBytes($0), as: UTF8.self) } ?? ""
+        let fields = header.filter { !$0.lowercased().hasPrefix("host:") }
+        let length = body.isEmpty ? [] : ["Content-Length: \(body.utf8.count)"]
+        let head = ["\(method ?? (event == nil ? "GET" : "POST")) \(target) HTTP/1.1", "Host: \(host)"] + fields + length
+        return head.joined(separator: "\r\n") + "\r\n\r\n" + body
     }
 }
 

@@ -129,6 +129,14 @@ def messages():
     check("told of the change", near.get("near") == b"2")
 
 
+def pauses():
+    client = redis.Redis.from_url(URL, socket_timeout=10)
+    for _ in range(20):
+        # the loop's clock has milliseconds, too: each of these ends although its timer may ring early
+        check("a pause ends", client.client_pause(1) and client.client_pause(1, all=False) and client.get("none") is None)
+    check("a library's name", client.client_info()["lib-name"] == "redis-py")
+
+
 def bad_input():
     for junk, error in [
         (b"*1\r\n$-5\r\n", b"-ERR Protocol error: invalid bulk length"),
@@ -167,7 +175,7 @@ def bad_input():
     check("the server answers", client.ping())
 
 
-for theme in (strings, doors, transactions_and_locks, messages, bad_input):
+for theme in (strings, doors, transactions_and_locks, messages, pauses, bad_input):
     try:
         theme()
     except Exception:

@@ -154,7 +154,9 @@ package struct S3Upload: Sendable {
     /// Sends what comes from `descriptor` until its end. It cannot be read twice, so a failure aborts the upload.
     package func send(stream descriptor: CInt) throws(ClientError) -> Result {
         let first = PartBuffer(capacity: partBytes)
-        guard try first.fill(upTo: partBytes, { room, count, _ in Foundation.read(descriptor, room, count) }) else { return try sendWhole(first) }
+        guard try first.fill(upTo: partBytes, { room, count, _ in Foundation.read(descriptor, room, count) }) else {
+            return try sendWhole(first)
+        }
         let upload = try create()
         do throws(ClientError) {
             let source = Mutex((number: 0, isOver: false))

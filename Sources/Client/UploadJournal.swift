@@ -21,7 +21,10 @@ package final class UploadJournal {
 
     init(directory: String, client: S3Client, place: S3Place, file: String) throws(ClientError) {
         let name = hex(Digest.sha256("\(client.endpoint)\n\(place)\n\(file)"))
-        do { try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700]) } catch {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
             throw .local("the directory of uploads under way \(directory) cannot be made: set XDG_STATE_HOME to one that can be written")
         }
         path = "\(directory)/\(name.prefix(32)).json"

@@ -29,7 +29,7 @@ extension ObjectStore {
 
     func shipArchives(isQuiet: Bool) throws {
         guard let place = options.archive else { return }
-        if let id = archive.activeID, let numbers = segments[id]?.numbers, numbers.stored > 0, isQuiet || numbers.stored >= Self.archiveFileBytes {
+        if let id = archive.activeID, let stored = segments[id]?.numbers.stored, stored > 0, isQuiet || stored >= Self.archiveFileBytes {
             try archive.rollNow()
             meta.queue.sync {}
         }
@@ -88,9 +88,10 @@ extension ObjectStore {
             try db.rows("SELECT DISTINCT segment FROM extents JOIN blobs ON blobs.id = blob WHERE body = ?", .int(body)) { $0.int(0) }
         }
         for id in ids {
-            guard let segment = segments[id], segment.numbers.isAway, !FileManager.default.fileExists(atPath: segment.path) else { continue }
+            guard let segment = segments[id], segment.numbers.isAway else { continue }
+            if FileManager.default.fileExists(atPath: segment.path) { continue }
             guard let place = options.archive else {
-                throw ObjectsError.storage("\((segment.path as NSString).lastPathComponent) lies in an archive that is not configured any more")
+                throw ObjectsError.storage("\(segment.path) lies in an archive that is not configured any more")
             }
             try place.get((segment.path as NSString).lastPathComponent, into: segment.path)
         }
@@ -100,8 +101,9 @@ extension ObjectStore {
     func isArchivable(_ body: Int64, _ db: Connection) throws -> Bool {
         try db.first(
             """
-            SELECT refs = 1 AND data IS NULL AND NOT EXISTS (SELECT 1 FROM extents JOIN blobs ON blobs.id = blob WHERE body = ?1 AND blobs.refs > 1)
-            FROM bodies WHERE id = ?1
+            SELECT refs = 1 AND data IS NULL AND NOT EXISTS (
+                SELECT 1 FROM extents JOIN blobs ON blobs.id = blob WHERE body = ?1 AND blobs.refs > 1
+            ) FROM bodies WHERE id = ?1
             """, .int(body)
         ) { $0.int(0) == 1 } ?? false
     }

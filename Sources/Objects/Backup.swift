@@ -125,13 +125,14 @@ extension ObjectStore {
         inBackground(done) { [self] in
             // Sealed files need no copy; a small one is copied sooner than a new file is begun.
             for writer in writers {
-                if let id = writer.activeID, let numbers = segments[id]?.numbers, numbers.stored >= Self.copiedBytesMax { try writer.rollNow() }
+                if let id = writer.activeID, (segments[id]?.numbers.stored ?? 0) >= Self.copiedBytesMax { try writer.rollNow() }
             }
             meta.queue.sync {}
             let now = options.clock()
             let scratch = "\(options.directory)/\(Self.scratchPrefix)\(backups.add(1, ordering: .relaxed).newValue)"
             do {
-                try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+                try FileManager.default.createDirectory(
+                    atPath: scratch, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
             } catch { throw ObjectsError.storage("\(scratch) cannot be made: \(error.localizedDescription)") }
             do {
                 return Backup(files: try gather(in: scratch), scratch: scratch, time: now)

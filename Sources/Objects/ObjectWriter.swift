@@ -125,7 +125,8 @@ package final class ObjectWriter: Sendable {
             return nil
         }
         lane.async { [self] in
-            if let failure {
+            // Chunks that came after a failure (a full disk) were dropped: what is missing then is not the client's fault.
+            if let failure = failure ?? self.failure {
                 done(.failure(failure))
                 return
             }

@@ -197,6 +197,8 @@ final class SegmentWriter: @unchecked Sendable {
             guard let old = active.withLock({ $0 }), old.numbers.stored > 0 else { return }
             try roll(from: old)
         }
+        // A file that nobody writes to any more is sealed by the next work of the queue: when this returns, it is.
+        queue.sync {}
     }
 
     var activeID: Int64? { active.withLock { $0?.id } }

@@ -23,7 +23,7 @@ package struct BucketUsage: Sendable {
     package var uploads = 0
     /// Of all versions, by where their bytes lie.
     package var tiers: [Tier: Count] = [:]
-    /// Current objects by what their keys have in common up to the next delimiter; in order. Beyond `prefixesMax` the rest is in the sums only.
+    /// Current objects by what their keys have in common up to the next delimiter; in order. Beyond `prefixesMax` only the sums count.
     package var prefixes: [(prefix: [UInt8], count: Count)] = []
 }
 
@@ -90,6 +90,7 @@ extension [UInt8] {
     /// Where the first `part` at or behind `start` ends.
     fileprivate func range(of part: [UInt8], from start: Int) -> Int? {
         guard !part.isEmpty, count >= start + part.count else { return nil }
-        return (start...(count - part.count)).first { self[$0] == part[0] && self[$0..<$0 + part.count].elementsEqual(part) }.map { $0 + part.count }
+        let place = (start...(count - part.count)).first { self[$0] == part[0] && self[$0..<$0 + part.count].elementsEqual(part) }
+        return place.map { $0 + part.count }
     }
 }

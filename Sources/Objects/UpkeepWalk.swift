@@ -126,7 +126,9 @@ extension ObjectStore {
         let isArchived = StorageClass(row.storageClass).isArchive && options.archive != nil
         // Restored, or about to be.
         if isArchived, row.restored < 0 || row.restored > now { return nil }
-        if isArchived, let known, known.tier != Int64(Tier.archive.rawValue), try isArchivable(body, db) { return .move(body: body, to: .archive) }
+        if isArchived, let known, known.tier != Int64(Tier.archive.rawValue), try isArchivable(body, db) {
+            return .move(body: body, to: .archive)
+        }
         guard let known, known.tier == Int64(Tier.hot.rawValue) else { return nil }
         let accessed = max(known.accessed ?? 0, row.modified)
         let storageClass = row.storageClass.isEmpty ? StorageClass.standard : StorageClass(row.storageClass)

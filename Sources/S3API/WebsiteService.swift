@@ -47,7 +47,8 @@ package final class WebsiteService {
         let asked: S3Request
         do throws(S3Fault) {
             let path = percentDecode(request.path, plusIsSpace: false) ?? []
-            asked = S3Request(try S3Request(request, id: id, now: Int64(Loop.epochMilliseconds)), bucket: bucket, key: Array(path.dropFirst()))
+            let whole = try S3Request(request, id: id, now: Int64(Loop.epochMilliseconds))
+            asked = S3Request(whole, bucket: bucket, key: Array(path.dropFirst()))
         } catch {
             Self.page(error).send(on: request.connection, id: id, loop: loop)
             return true
@@ -111,7 +112,9 @@ extension S3Calls {
         if let redirect = site.redirect(path, status: fault.status) { return Self.moved(redirect, request) }
         // A range or a condition was about the page, not about what explains that there is none.
         let plain = S3Request(request, headers: request.headers.filter { !$0.key.hasPrefix("if-") && $0.key != "range" })
-        guard let key = site.errorKey, var answer = try? await read(access, plain, Array(key.utf8)), answer.status == 200 else { throw fault }
+        guard let key = site.errorKey, var answer = try? await read(access, plain, Array(key.utf8)), answer.status == 200 else {
+            throw fault
+        }
         answer.status = fault.status
         return answer
     }

@@ -20,8 +20,9 @@ package struct XMLElement: Sendable {
     }
 }
 
-/// Reads the small documents that S3 and its clients send each other (XML 1.0): elements, text, CDATA, comments, the five entities and character
-/// references. Attributes are parsed and dropped, prefixes of names too. A DOCTYPE is refused, so nothing can be expanded or fetched.
+/// Reads the small documents that S3 and its clients send each other (XML 1.0): elements, text, CDATA, comments, the five entities and
+/// character references. Attributes are parsed and dropped, prefixes of names too. A DOCTYPE is refused, so nothing can be expanded or
+/// fetched.
 ///
 /// Strict: what is not well-formed is refused, as is a name, a depth or a number of elements beyond the bounds.
 package struct XMLReader {

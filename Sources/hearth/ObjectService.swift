@@ -23,7 +23,8 @@ enum ObjectService {
         if let archive = config.archive {
             options.archive = S3Archive(
                 endpoint: archive.endpoint, bucket: archive.bucket,
-                credentials: Credentials(accessKeyID: config.archiveKey, secretAccessKey: config.archiveSecret), region: config.archiveRegion)
+                credentials: Credentials(accessKeyID: config.archiveKey, secretAccessKey: config.archiveSecret),
+                region: config.archiveRegion)
         }
         options.day = Int64(config.daySeconds) * 1000
         do {

@@ -23,7 +23,9 @@ import Testing
         return work
     }
 
-    private func equal(_ work: TemporaryDirectory, _ one: String, _ other: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+    private func equal(
+        _ work: TemporaryDirectory, _ one: String, _ other: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
         let difference = try run(["diff", "-r", one, other], directory: work.path)
         #expect(difference.code == 0, "\(difference)", sourceLocation: sourceLocation)
     }
@@ -37,7 +39,7 @@ import Testing
         let server = try Self.server.get()
         let work = try tree()
         let environment = [
-            "RCLONE_CONFIG": "/dev/null", "RCLONE_CONFIG_H_TYPE": "s3", "RCLONE_CONFIG_H_PROVIDER": "Other",
+            "RCLONE_CONFIG": "/dev/null", "AWS_CA_BUNDLE": "", "RCLONE_CONFIG_H_TYPE": "s3", "RCLONE_CONFIG_H_PROVIDER": "Other",
             "RCLONE_CONFIG_H_ENDPOINT": "http://\(server.api)", "RCLONE_CONFIG_H_ACCESS_KEY_ID": server.environment["AWS_ACCESS_KEY_ID"] ?? "",
             "RCLONE_CONFIG_H_SECRET_ACCESS_KEY": server.environment["AWS_SECRET_ACCESS_KEY"] ?? "",
             "RCLONE_CONFIG_H_REGION": server.environment["AWS_REGION"] ?? "", "RCLONE_S3_CHUNK_SIZE": "5Mi", "RCLONE_S3_UPLOAD_CUTOFF": "8Mi",
@@ -49,22 +51,22 @@ import Testing
         func holds(_ result: CommandResult, sourceLocation: SourceLocation = #_sourceLocation) {
             #expect(result.code == 0 && !result.err.contains("ERROR"), "\(result)", sourceLocation: sourceLocation)
         }
-        holds(try rclone("mkdir", "h:rc"))
-        holds(try rclone("sync", "tree", "h:rc/tree"))
-        #expect(try keys("rc") == 14)
-        holds(try rclone("check", "tree", "h:rc/tree"))
-        holds(try rclone("copy", "h:rc/tree", "back"))
+        holds(try rclone("mkdir", "h:rclone"))
+        holds(try rclone("sync", "tree", "h:rclone/tree"))
+        #expect(try keys("rclone") == 14)
+        holds(try rclone("check", "tree", "h:rclone/tree"))
+        holds(try rclone("copy", "h:rclone/tree", "back"))
         try equal(work, "tree", "back")
         // What is the same is not sent again; what is gone here goes there.
         try FileManager.default.removeItem(atPath: work.path + "/tree/d0")
-        holds(try rclone("sync", "tree", "h:rc/tree"))
-        #expect(try keys("rc") == 10)
-        holds(try rclone("moveto", "h:rc/tree/big", "h:rc/moved"))
-        let size = try rclone("size", "h:rc", "--json")
-        #expect(size.code == 0 && size.out.contains("\"count\":10") && size.out.contains("17600056"), "\(size)")
-        #expect(try rclone("cat", "h:rc/moved", "--offset", "17599990").out == "6789abcdef")
-        holds(try rclone("purge", "h:rc"))
-        #expect(try server.call("HEAD", "/rc", service: "s3").status == 404)
+        holds(try rclone("sync", "tree", "h:rclone/tree"))
+        #expect(try keys("rclone") == 10)
+        holds(try rclone("moveto", "h:rclone/tree/big", "h:rclone/moved"))
+        let size = try rclone("size", "h:rclone", "--json")
+        #expect(size.code == 0 && size.out.contains("\"count\":10") && size.out.contains("17600050"), "\(size)")
+        #expect(try rclone("cat", "h:rclone/moved", "--offset", "17599990").out == "6789abcdef")
+        holds(try rclone("purge", "h:rclone"))
+        #expect(try server.call("HEAD", "/rclone", service: "s3").status == 404)
     }
 
     @Test(.enabled(if: s3cmd != nil, "no s3cmd here: apt-get install s3cmd"))

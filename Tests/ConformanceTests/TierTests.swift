@@ -23,7 +23,9 @@ import Testing
                 [lifecycle]
                 day_seconds = 1
                 """)
-        func s3(_ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "") throws -> WireResponse {
+        func s3(
+            _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = ""
+        ) throws -> WireResponse {
             try server.call(method, path, query: query, headers: headers, body: body, service: "s3")
         }
         #expect(try s3("PUT", "/tiers").status == 200)
@@ -62,7 +64,9 @@ import Testing
 
     @Test func websitesAreShownByTheFrontListener() throws {
         let server = try HearthProcess(config: "[s3]\nwebsites = [\"www.example.test=pages\"]\n")
-        func s3(_ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = "") throws -> WireResponse {
+        func s3(
+            _ method: String, _ path: String, query: String = "", headers: [(String, String)] = [], body: String = ""
+        ) throws -> WireResponse {
             try server.call(method, path, query: query, headers: headers, body: body, service: "s3")
         }
         func browse(_ path: String, _ method: String = "GET", host: String = "pages.website.localhost") throws -> WireResponse {

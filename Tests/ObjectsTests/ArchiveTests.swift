@@ -85,7 +85,7 @@ private final class Shelf: ArchivePlace {
         shelf.isClosed.withLock { $0 = false }
         try upkeep(opened)
         let away = try wait { opened.store.statistics(done: $0) }
-        #expect(shelf.names.count == 1 && away.archive.bytes == 900_000 && away.archive.fileBytes == 0 && away.hot.bytes == 300_000)
+        #expect(shelf.names.count == 1 && away.archive.bytes == 900_000 && away.archive.fileBytes < 300_000 && away.hot.bytes == 300_000)
         #expect(refusal { try opened.get(bucket, "one") } == .invalidObjectState)
         #expect(try opened.get(bucket, "standard") == two)
 

@@ -25,7 +25,7 @@ extension Connection {
         do { return try body(client.s3) } catch let error as ClientError {
             switch error.code {
             case "NoSuchBucket": throw Failure("there is no bucket \(place?.bucket ?? ""): see hearth object ls, or make it with hearth object mb")
-            case "NoSuchKey", "HTTP 404": throw Failure("there is no object \(place?.description ?? ""): see hearth object ls")
+            case "NoSuchKey": throw Failure("there is no object \(place?.description ?? ""): see hearth object ls")
             default: throw client.failure(error)
             }
         }
@@ -82,7 +82,10 @@ struct ObjectList: ParsableCommand {
         let size = entry.isDeleteMarker ? "deleted" : TransferProgress.bytes(entry.size)
         var parts = [time(entry.modified), String(repeating: " ", count: max(0, 11 - size.count)) + size]
         if let version = entry.version { parts.append("\(version)\(entry.isLatest ? " latest" : "")") }
-        if long { parts += [entry.storageClass.padding(toLength: max(19, entry.storageClass.count), withPad: " ", startingAt: 0), entry.etag] }
+        if long {
+            parts.append(entry.storageClass.padding(toLength: max(19, entry.storageClass.count), withPad: " ", startingAt: 0))
+            parts.append(entry.etag)
+        }
         return (parts + [plain(entry.key)]).joined(separator: "  ")
     }
 
@@ -165,7 +168,8 @@ struct BucketMake: ParsableCommand {
     func run() throws {
         try connection.withS3(bucket) { client in
             do throws(ClientError) { _ = try client.call("HEAD", bucket) } catch {
-                guard error.code == "HTTP 404" || error.code == "NoSuchKey" || error.code == "NoSuchBucket" else { throw error }
+                // An answer to HEAD has no words: what is wrong with the name is told by PUT.
+                guard error.code != nil, !error.isTransient else { throw error }
                 _ = try client.call("PUT", bucket)
                 return
             }
@@ -193,7 +197,9 @@ struct BucketRemove: ParsableCommand {
             var count = 0
             if force {
                 count = try client.removeAll(bucket, versions: true)
-                for upload in try client.uploads(bucket) { try client.abort(S3Place(bucket: bucket.bucket, key: upload.key), upload: upload.id) }
+                for upload in try client.uploads(bucket) {
+                    try client.abort(S3Place(bucket: bucket.bucket, key: upload.key), upload: upload.id)
+                }
             }
             do throws(ClientError) { _ = try client.call("DELETE", bucket) } catch {
                 guard error.code == "BucketNotEmpty" else { throw error }

@@ -120,7 +120,8 @@ struct ObjectGet: ParsableCommand {
         let path = try target()
         let result: S3Download.Result = try connection.withS3(place) { client in
             let facts = try client.head(place)
-            let display = TransferDisplay(name: (path as NSString).lastPathComponent, total: facts.size, isShown: !transfer.quiet && !connection.json)
+            let display = TransferDisplay(
+                name: (path as NSString).lastPathComponent, total: facts.size, isShown: !transfer.quiet && !connection.json)
             defer { display.end() }
             var download = S3Download(client, from: place)
             download.lanes = transfer.parallel

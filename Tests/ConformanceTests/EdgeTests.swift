@@ -47,47 +47,47 @@ import Testing
     @Test func uploadsReachTheOriginWholeAndAreAnsweredAsItAnswers() throws {
         let server = try Self.server.get()
         let edge = try EdgeProcess(before: server, .init(roundTrip: 0.02, windowBytes: 256 * 1024, lossShare: 0.02))
-        #expect(try through(edge, "PUT", "/up").status == 200)
+        #expect(try through(edge, "PUT", "/upload").status == 200)
         // In parts, and at the origin when the answer comes: with its ETag, its metadata, its bytes.
         let put = try through(
-            edge, "PUT", "/up/large%20%2B", headers: [("Content-Type", "text/plain"), ("x-amz-meta-who", "me"), ("Cache-Control", "no-cache")],
+            edge, "PUT", "/upload/large%20%2B", headers: [("Content-Type", "text/plain"), ("x-amz-meta-who", "me"), ("Cache-Control", "no-cache")],
             body: Self.large)
-        let there = try origin("GET", "/up/large%20%2B")
+        let there = try origin("GET", "/upload/large%20%2B")
         let etag = put["ETag"] ?? ""
         #expect(put.status == 200 && etag.hasSuffix("-3\"") && etag == there["ETag"], "\(put)")
         #expect(there["Content-Type"] == "text/plain" && there["x-amz-meta-who"] == "me" && there["Cache-Control"] == "no-cache")
         #expect(there.text == Self.large)
-        #expect(try uploads("up") == 0)
+        #expect(try uploads("upload") == 0)
         // The client's own checksum is the object's, and one that is wrong leaves nothing.
-        let asked = try through(edge, "PUT", "/up/summed", headers: [("x-amz-sdk-checksum-algorithm", "CRC32")], body: Self.large)
+        let asked = try through(edge, "PUT", "/upload/summed", headers: [("x-amz-sdk-checksum-algorithm", "CRC32")], body: Self.large)
         let sum = asked["x-amz-checksum-crc32"] ?? ""
         #expect(asked.status == 200 && !sum.isEmpty, "\(asked)")
-        let right = try through(edge, "PUT", "/up/right", headers: [("x-amz-checksum-crc32", sum)], body: Self.large)
+        let right = try through(edge, "PUT", "/upload/right", headers: [("x-amz-checksum-crc32", sum)], body: Self.large)
         #expect(right.status == 200 && right["x-amz-checksum-crc32"] == sum, "\(right)")
         for headers in [("x-amz-checksum-crc32", "AAAAAA=="), ("Content-MD5", "rL0Y20zC+Fzt72VPzMSk2A==")] {
-            let wrong = try through(edge, "PUT", "/up/wrong", headers: [headers], body: Self.large)
+            let wrong = try through(edge, "PUT", "/upload/wrong", headers: [headers], body: Self.large)
             #expect(wrong.status == 400 && text("Code", wrong) == "BadDigest", "\(wrong)")
         }
-        let absent = try through(edge, "PUT", "/up/large%20%2B", headers: [("If-None-Match", "*")], body: Self.large)
+        let absent = try through(edge, "PUT", "/upload/large%20%2B", headers: [("If-None-Match", "*")], body: Self.large)
         #expect(absent.status == 412 && text("Code", absent) == "PreconditionFailed", "\(absent)")
         let nowhere = try through(edge, "PUT", "/nowhere/large", body: Self.large)
         #expect(nowhere.status == 404 && text("Code", nowhere) == "NoSuchBucket", "\(nowhere)")
-        #expect(try origin("GET", "/up/wrong").status == 404)
-        _ = try waitFor("the refused uploads to be aborted") { try uploads("up") == 0 ? true : nil }
+        #expect(try origin("GET", "/upload/wrong").status == 404)
+        _ = try waitFor("the refused uploads to be aborted") { try uploads("upload") == 0 ? true : nil }
         // A small one goes as it is, and so does the client's own multipart upload.
-        let small = try through(edge, "PUT", "/up/small", body: "small")
+        let small = try through(edge, "PUT", "/upload/small", body: "small")
         #expect(small["ETag"] == "\"eb5c1399a871211c7e7ed732d15e3a8b\"", "\(small)")
-        let id = text("UploadId", try through(edge, "POST", "/up/own", query: "uploads="))
-        let part = try through(edge, "PUT", "/up/own", query: "partNumber=1&uploadId=\(id)", body: Self.large)
+        let id = text("UploadId", try through(edge, "POST", "/upload/own", query: "uploads="))
+        let part = try through(edge, "PUT", "/upload/own", query: "partNumber=1&uploadId=\(id)", body: Self.large)
         let done = try through(
-            edge, "POST", "/up/own", query: "uploadId=\(id)",
+            edge, "POST", "/upload/own", query: "uploadId=\(id)",
             body: "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\(part["ETag"] ?? "")</ETag></Part></CompleteMultipartUpload>")
-        let own = try origin("GET", "/up/own")
+        let own = try origin("GET", "/upload/own")
         #expect(done.status == 200 && own.text == Self.large, "\(done)")
         // Everything else is passed through.
-        #expect(try through(edge, "GET", "/up", query: "list-type=2&prefix=sm").text.contains("<Key>small</Key>"))
-        #expect(try through(edge, "DELETE", "/up/small").status == 204)
-        #expect(try origin("GET", "/up/small").status == 404)
+        #expect(try through(edge, "GET", "/upload", query: "list-type=2&prefix=sm").text.contains("<Key>small</Key>"))
+        #expect(try through(edge, "DELETE", "/upload/small").status == 204)
+        #expect(try origin("GET", "/upload/small").status == 404)
     }
 
     @Test func bodiesThatAreCodedOrNotWhatWasSignedAreJudgedBeforeTheOriginKeepsThem() throws {

@@ -6,15 +6,13 @@ import Testing
 import TestSupport
 import UV
 
-/// A server of a few lines that answers in pieces, on a thread of its own: `GET /n` with the text n.
+/// A server of a few lines that answers in pieces, each connection on a thread of its own: `GET /n` with the text n.
 private final class PiecewiseServer: @unchecked Sendable {
     let port: Int
     private let listener: CInt
-    private var random: Random
 
     /// - Parameter answersPerConnection: then it closes, without a word; 0: at once, having read the request.
     init(seed: UInt64, answersPerConnection: Int) throws {
-        random = Random(seed: seed)
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -27,18 +25,23 @@ private final class PiecewiseServer: @unchecked Sendable {
         guard isBound else { throw TestFailure("no port") }
         port = Int(UInt16(bigEndian: address.sin_port))
         Thread.detachNewThread { [self] in
+            var random = Random(seed: seed)
             while case let client = accept(listener, nil, nil), client >= 0 {
                 var on: CInt = 1
                 setsockopt(client, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
-                serve(client, answersPerConnection)
-                close(client)
+                let pieces = random.next()
+                Thread.detachNewThread { [self] in
+                    serve(client, answersPerConnection, Random(seed: pieces))
+                    close(client)
+                }
             }
         }
     }
 
     func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 
-    private func serve(_ client: CInt, _ answers: Int) {
+    private func serve(_ client: CInt, _ answers: Int, _ seeded: Random) {
+        var random = seeded
         var input = ""
         var room = [UInt8](repeating: 0, count: 4096)
         var left = answers

@@ -109,7 +109,7 @@ indirect enum Report {
 
     /// A number, or the words for what is none.
     private static func target(of alias: AliasEntry) -> Report {
-        if let weight = alias.weight { return .text("\(alias.versionName), and \(weight.version) for \(weight.share * 100) %") }
+        if let weight = alias.weight { return .text("\(alias.versionName), and \(weight.version) for \((weight.share * 1000).rounded() / 10) %") }
         return alias.version == AliasEntry.latest ? .text(alias.versionName) : .number(Double(alias.version))
     }
 

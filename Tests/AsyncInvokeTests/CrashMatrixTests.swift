@@ -121,7 +121,7 @@ private struct Killer {
         var bad: [String] = []
         var kills = 0
         for moment in Killer.Moment.allCases {
-            for number in 1...20 {
+            for number in 1...8 {
                 let wasKilled = try round(directory, functions, "events.sqlite-wal", moment, number) { server in
                     let event = [("X-Amz-Invocation-Type", "Event")]
                     let name = "\(moment)-\(number)"

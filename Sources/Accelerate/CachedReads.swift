@@ -60,7 +60,8 @@ final class CachedReads {
     /// Serves it, if it is here and fresh.
     func serve(_ key: [UInt8], isHead: Bool, on connection: HTTPConnection) -> Bool {
         let now = loop.now
-        guard let hit = key.withUnsafeBytes({ cache.get($0, in: namespace, at: now) }), Parts(hit.value).freshSeconds > 0 else { return false }
+        let found = key.withUnsafeBytes { cache.get($0, in: namespace, at: now) }
+        guard let hit = found, Parts(hit.value).freshSeconds > 0 else { return false }
         let age = hit.age(at: now).wholeMilliseconds / 1000
         let ttl = (hit.freshness(at: now)?.wholeMilliseconds ?? 0) / 1000
         send(cache.pin(hit), note: "hearth; hit; ttl=\(ttl)", age: age, isHead: isHead, on: connection)

@@ -17,8 +17,8 @@ struct UploadPlan {
 
     /// nil: a multipart upload cannot say what this request says, so it goes on as it is.
     init?(_ request: EdgeRequest, length: Int) {
-        guard request.method == "PUT", request.bucketAndKey != nil, request.items.keys.allSatisfy({ $0 == "x-id" || $0.lowercased().hasPrefix("x-amz-") })
-        else { return nil }
+        let isPlain = request.items.keys.allSatisfy { $0 == "x-id" || $0.lowercased().hasPrefix("x-amz-") }
+        guard request.method == "PUT", request.bucketAndKey != nil, isPlain else { return nil }
         var kind: CRC.Kind?
         var value: String?
         var create: [(name: String, value: String)] = []

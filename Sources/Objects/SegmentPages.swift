@@ -169,7 +169,8 @@ final class SegmentPages: @unchecked Sendable {
                     parts[page * 2 + 1] = iovec(iov_base: target + at, iov_len: min(Self.overflowBytes, count - at))
                 }
                 let wanted = count + pages * 4
-                guard preadv(descriptor, parts.baseAddress, CInt(parts.count), off_t((first - 1) * Self.pageBytes)) == wanted else { return false }
+                let start = off_t((first - 1) * Self.pageBytes)
+                guard preadv(descriptor, parts.baseAddress, CInt(parts.count), start) == wanted else { return false }
                 return (0..<pages).allSatisfy { Int(UInt32(bigEndian: links[$0])) == ($0 == pages - 1 ? 0 : first + $0 + 1) }
             }
         }

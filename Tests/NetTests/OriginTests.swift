@@ -20,7 +20,9 @@ private final class PiecewiseServer: @unchecked Sendable {
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let listener = listener
         let isBound = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) == 0 && listen(listener, 8) == 0 && getsockname(listener, $0, &size) == 0 }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, size) == 0 && listen(listener, 8) == 0 && getsockname(listener, $0, &size) == 0
+            }
         }
         guard isBound else { throw TestFailure("no port") }
         port = Int(UInt16(bigEndian: address.sin_port))
@@ -84,7 +86,8 @@ private final class PiecewiseServer: @unchecked Sendable {
         let done = DispatchSemaphore(value: 0)
         Thread.detachNewThread {
             defer { done.signal() }
-            guard let loop = try? Loop(), let origin = try? HTTPOrigin(loop: loop, host: "127.0.0.1", port: port, connectionsMax: connections, warm: 0)
+            guard let loop = try? Loop(),
+                let origin = try? HTTPOrigin(loop: loop, host: "127.0.0.1", port: port, connectionsMax: connections, warm: 0)
             else { return }
             var left = count
             for number in 0..<count {

@@ -14,6 +14,17 @@ struct S3Calls: Sendable {
     let targets: any NotificationTargets
     /// Of lifecycle.
     let dayMilliseconds: Int64
+    private let readings = AccessReadings()
+
+    init(
+        store: ObjectStore, region: String, accounts: S3Accounts, targets: any NotificationTargets, dayMilliseconds: Int64
+    ) {
+        self.store = store
+        self.region = region
+        self.accounts = accounts
+        self.targets = targets
+        self.dayMilliseconds = dayMilliseconds
+    }
 
     /// Runs what does not take an object's body. `body` is complete.
     func run(_ operation: S3Operation, _ request: S3Request, _ body: [UInt8]) async throws(S3Fault) -> S3Answer {
@@ -100,16 +111,18 @@ struct S3Calls: Sendable {
 
     func access(_ name: BucketName) throws(S3Fault) -> BucketAccess {
         guard let bucket = store.bucket(name) else { throw S3Fault(.noSuchBucket(name.text)) }
-        var block = PublicAccessBlock()
-        if let bytes = stored(.publicAccessBlock, name), let root = try? XMLReader.read(bytes), let stored = try? PublicAccessBlock(root) {
-            block = stored
-        }
-        var policy: Policy?
-        if let bytes = stored(.policy, name) {
+        let documents = AccessReadings.Documents(
+            policy: stored(.policy, name), acl: stored(.acl, name), block: stored(.publicAccessBlock, name), owner: bucket.owner)
+        let reading = readings.get(name, documents) { documents in
             // It was read when it was put. One that cannot be read any more must not open the bucket.
-            policy = (try? bucketPolicy(bytes, of: name.text)) ?? .closed
+            let policy = documents.policy.map { (try? bucketPolicy($0, of: name.text)) ?? .closed }
+            var block = PublicAccessBlock()
+            if let bytes = documents.block, let root = try? XMLReader.read(bytes), let stored = try? PublicAccessBlock(root) {
+                block = stored
+            }
+            return AccessReadings.Reading(policy: policy, acl: acl(documents.acl, owner: documents.owner), block: block)
         }
-        return BucketAccess(bucket: bucket, acl: acl(stored(.acl, name), owner: bucket.owner), policy: policy, block: block)
+        return BucketAccess(bucket: bucket, acl: reading.acl, policy: reading.policy, block: reading.block)
     }
 
     /// A list as it is kept: nothing stands for private.

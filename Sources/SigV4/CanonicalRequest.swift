@@ -80,8 +80,7 @@ package struct SignedParts {
     /// Trimmed, runs of spaces made one, repeated headers joined with a comma.
     private func canonicalValue(_ name: String) -> String {
         headers.filter { $0.name == name }.map { header in
-            String(decoding: header.value, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: true)
-                .joined(separator: " ")
+            header.value.split(separator: UInt8(ascii: " ")).map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
         }.joined(separator: ",")
     }
 }

@@ -97,25 +97,34 @@ struct Authorization {
             throw .incomplete("Unsupported AWS 'algorithm': '\(text.prefix { $0 != " " })'.")
         }
         // Bytes: to find characters costs many times as much.
-        var values: [Substring: Substring] = [:]
+        var values: (credential: Substring?, signedHeaders: Substring?, signature: Substring?) = (nil, nil, nil)
         for part in text.utf8.dropFirst("AWS4-HMAC-SHA256".utf8.count).split(separator: UInt8(ascii: ",")) {
             let trimmed = part.drop { $0 == UInt8(ascii: " ") }
             guard let equals = trimmed.firstIndex(of: UInt8(ascii: "=")) else { continue }
-            values[Substring(trimmed[..<equals])] = Substring(trimmed[trimmed.index(after: equals)...])
+            let value = Substring(trimmed[trimmed.index(after: equals)...])
+            switch Substring(trimmed[..<equals]) {
+            case "Credential": values.credential = value
+            case "SignedHeaders": values.signedHeaders = value
+            case "Signature": values.signature = value
+            default: break
+            }
         }
-        for name in ["Credential", "SignedHeaders", "Signature"] where values[Substring(name)] == nil {
-            throw .incomplete("Authorization header requires '\(name)' parameter. Authorization=\(text)")
+        func given(_ value: Substring?, _ name: String) throws(SigV4Error) -> Substring {
+            guard let value else { throw .incomplete("Authorization header requires '\(name)' parameter. Authorization=\(text)") }
+            return value
         }
-        let credential = (values["Credential"] ?? "").utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        let whole = try given(values.credential, "Credential")
+        let names = try given(values.signedHeaders, "SignedHeaders")
+        signature = String(try given(values.signature, "Signature"))
+        let credential = whole.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
             .map { Substring($0) }
         guard credential.count == 5, credential[4] == "aws4_request" else {
-            throw .incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '\(values["Credential"] ?? "")'")
+            throw .incomplete("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '\(whole)'")
         }
         accessKeyID = String(credential[0])
         scope = CredentialScope(
             date: String(credential[1]), region: String(credential[2]), service: String(credential[3]))
-        signedHeaders = (values["SignedHeaders"] ?? "").utf8.split(separator: UInt8(ascii: ";")).map { String(Substring($0)) }
-        signature = String(values["Signature"] ?? "")
+        signedHeaders = names.utf8.split(separator: UInt8(ascii: ";")).map { String(Substring($0)) }
         guard signedHeaders == signedHeaders.sorted() else { throw .mismatch }
     }
 }

@@ -21,7 +21,7 @@ import Testing
             case .text(let standard): ("text", standard.flatMap { $0.isEmpty ? nil : "`\($0)`" })
             case .number(let bounds, let standard): ("\(bounds.lowerBound) to \(bounds.upperBound) \(key.unit)", standard.map(String.init))
             case .share(let standard): ("0 to 1", standard == standard.rounded() ? String(Int(standard)) : String(standard))
-            case .list(let standard): ("list of texts", standard.map { "`\($0)`" }.joined(separator: ", "))
+            case .list(let standard): ("list of texts", standard.isEmpty ? "–" : standard.map { "`\($0)`" }.joined(separator: ", "))
             case .texts: ("table of texts", nil)
             }
         return "| `\(key.path)` | \(value) | \(standard ?? "–") | \(key.help) |"

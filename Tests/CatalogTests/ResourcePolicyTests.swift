@@ -30,7 +30,9 @@ import Testing
             { $0.sourceARN = "arn:aws:s3:::out*" }, { $0.sourceAccount = "123456789012" }, { $0.eventSourceToken = "t" },
             { $0.principalOrgID = "o-1234567890" }, { $0.urlAuthType = "NONE" }, { $0.isViaURL = true },
         ]
-        for condition in conditions { #expect(!policy(condition).permits(question) && !policy(condition).permits(AccessQuestion(s3, invoke))) }
+        for condition in conditions {
+            #expect(!policy(condition).permits(question) && !policy(condition).permits(AccessQuestion(s3, invoke)))
+        }
         #expect(policy { $0.sourceARN = "arn:aws:s3:::in*"; $0.sourceAccount = "000000000000" }.permits(question))
         #expect(!policy { $0.sourceARN = "arn:aws:s3:::in*"; $0.sourceAccount = "1" }.permits(question))
         let signed = AccessQuestion(.anonymous, invoke, urlAuthType: "AWS_IAM")
@@ -45,7 +47,8 @@ import Testing
         ]
         for (text, pattern, expected) in cases {
             let policy = policy { $0.sourceARN = pattern }
-            #expect(policy.permits(AccessQuestion(.service("s3.amazonaws.com"), "lambda:InvokeFunction", sourceARN: text)) == expected, "\(text) \(pattern)")
+            let question = AccessQuestion(.service("s3.amazonaws.com"), "lambda:InvokeFunction", sourceARN: text)
+            #expect(policy.permits(question) == expected, "\(text) \(pattern)")
         }
     }
 }

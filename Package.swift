@@ -99,7 +99,7 @@ let tests: [(String, [String])] = [
     ("EventQueue", ["Base", "EventQueue"]),
     ("AsyncInvoke", ["AsyncInvoke", "Base", "EventQueue", "TestSupport"]),
     ("Pool", ["Base", "Pool"]),
-    ("Invoker", ["AsyncInvoke", "Base", "Cache", "Catalog", "Invoker"]),
+    ("Invoker", ["Admin", "AsyncInvoke", "Base", "Cache", "Catalog", "Invoker"]),
     ("Conformance", ["Base", "SigV4", "TestSupport"]),
     ("Worker", ["TestSupport"]),
     ("Sandbox", ["TestSupport"]),

@@ -1,11 +1,11 @@
-internal import Invoker
+package import Invoker
 internal import Objects
 
 /// One metric of the object store: how it is called and how it is read.
-struct ObjectMetricRow: Sendable {
-    let name: String
-    let kind: MetricRow.Kind
-    let help: String
+package struct ObjectMetricRow: Sendable {
+    package let name: String
+    package let kind: MetricRow.Kind
+    package let help: String
     /// Labels, maybe none, and value.
     let read: @Sendable (StoreStatistics) -> [(labels: String, value: Double)]
 
@@ -19,7 +19,7 @@ struct ObjectMetricRow: Sendable {
         self.read = { all in Tier.allCases.map { ("tier=\"\($0.name)\"", Double(read(all[$0]))) } }
     }
 
-    static let table: [ObjectMetricRow] = [
+    package static let table: [ObjectMetricRow] = [
         ObjectMetricRow(tiers: "hearth_objects_bytes", "Bytes of objects before compression; small objects lie in the metadata.") { $0.bytes },
         ObjectMetricRow(tiers: "hearth_objects_stored_bytes", "The same as stored.") { $0.storedBytes },
         ObjectMetricRow(tiers: "hearth_objects_file_bytes", "The files that they are stored in, with what compaction will give back.") { $0.fileBytes },

@@ -1,3 +1,4 @@
+import Admin
 import AsyncInvoke
 import Foundation
 import Invoker
@@ -17,6 +18,7 @@ import Testing
         wanted += SecondLevelMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         wanted += RouteMetricRow.table.map { line($0.name, "counter", $0.help) }
         wanted += EventMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
+        wanted += ObjectMetricRow.table.map { line($0.name, $0.kind.rawValue, $0.help) }
         #expect(told == wanted, "the table of metrics in Specification.md should be\n\(wanted.joined(separator: "\n"))")
     }
 }

@@ -207,6 +207,11 @@ def handler(event, context):
 def powertools_logs_measures_and_keeps_idempotent():
     deploy("payments", POWERTOOLS, Environment={"Variables": {"POWERTOOLS_SERVICE_NAME": "payment", "POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_LOG_LEVEL": "INFO"}})
 
+    # Clients that are traced send the id of their trace, and Powertools logs it.
+    trace = {"X-Amzn-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"}
+    traced = boto3.client("lambda")
+    traced.meta.events.register("before-call.lambda.Invoke", lambda params, **_: params["headers"].update(trace))
+
     # As it is configured by itself, boto3 comes again after a 429.
     stock = boto3.client("lambda")
 
@@ -221,7 +226,7 @@ def powertools_logs_measures_and_keeps_idempotent():
     want = {"level": "INFO", "service": "payment", "order": "A-1", "amount": 12.5, "cold_start": True, "function_name": "payments", "function_memory_size": "512",
             "function_arn": ARN + "payments", "function_request_id": request}
     equal({key: str(logged[key]) for key in want}, {key: str(value) for key, value in want.items()})
-    holds("xray_trace_id" in logged, logged)
+    holds("xray_trace_id" not in logged, "nobody has given the call a trace id")
     holds(any(line.get("message") == {"order": "A-1"} for line in lines), "log_event tells the event")
     emf = {name["Name"]: line for line in lines if "_aws" in line for name in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
     equal(set(emf), {"Payments", "ColdStart"})
@@ -232,7 +237,9 @@ def powertools_logs_measures_and_keeps_idempotent():
     _, again, lines = pay(order="A-1", note="the same order")
     equal(again, first, "an order is paid once")
     holds(not any(line.get("message") == "paying" for line in lines), "the handler did not run again")
-    holds(pay(order="A-2")[1] != first, "another order is another payment")
+    _, other, lines = pay(traced, order="A-2")
+    holds(other != first, "another order is another payment")
+    equal({line["xray_trace_id"] for line in lines if "message" in line}, {"1-5759e988-bd862e3fe1be46a994272793"})
 
     # A failure keeps nothing: it may be tried again.
     answer, failed, _ = pay(order="A-3", fail=True)

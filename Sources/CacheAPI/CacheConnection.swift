@@ -7,8 +7,7 @@ internal import UV
 ///     open ──QUIT, protocol error, too much unsent──▶ closing (rest is sent) ──▶ closed
 ///
 /// Invariants:
-///  1. Answers of requests that came in one read leave in one write, and those of all clients of one turn of the loop at its end: a client
-///     that is woken by each answer asks again before the others have theirs, which costs the kernel a wake-up each.
+///  1. Answers of requests that came in one read leave in one write.
 ///  2. No request is taken up while more than `Limits.unsentBytesMax` of earlier answers wait for the other side, or clients are paused:
 ///     what came waits in `input`, and no more is read.
 ///  3. A request that has begun is complete within its `RequestPatience`; unsent bytes go on being taken within `cacheWriteTimeout`.
@@ -26,8 +25,6 @@ final class CacheConnection {
     private var isOpen = true
     private var isProcessing = false
     private var isHeldBack = false
-    /// Its answers wait for the end of the turn.
-    private var isWaitingForTurn = false
     private var unsentBefore = 0
     private var patience = RequestPatience()
     /// The listener's tick at which patience ends.
@@ -72,13 +69,7 @@ final class CacheConnection {
             if used > 0 { patience.end() }
             if isOpen { input.consume(used) }
         }
-        let isSmall = session.reply.buffer.count <= Limits.cacheTurnReplyBytesMax
-        if isOpen, isSmall, !isHeldBack, !session.isClosing { settleAtTurn() } else { settle() }
-    }
-
-    private func settleAtTurn() {
-        isWaitingForTurn = true
-        service.wake(session)
+        settle()
     }
 
     /// Carries out requests from the front of `bytes`; returns how many bytes are done with.
@@ -190,10 +181,6 @@ final class CacheConnection {
 extension CacheConnection: SessionTransport {
     func flush() {
         guard isOpen, !isProcessing else { return }
-        if isWaitingForTurn {
-            isWaitingForTurn = false
-            return settle()
-        }
         send()
         guard isOpen else { return }
         if session.isClosing { finish() } else if stream.queuedBytes > 0, deadline == .max { rest() }
@@ -211,11 +198,7 @@ extension CacheConnection: SessionTransport {
 extension CacheConnection: StreamDelegate {
     func received(_ bytes: UnsafeRawBufferPointer) { receive(bytes) }
 
-    /// What was asked before the end may still be read by the other side.
-    func ended(error: CInt) {
-        send()
-        close()
-    }
+    func ended(error: CInt) { close() }
 
     func drained() {
         guard isOpen else { return }

@@ -8,8 +8,6 @@ extension Limits {
     package static let cacheEvictionsAtOnceMax = 10_000
     /// What one reply may take (MGET and EXEC can name a value many times); a client whose reply would take more is cut.
     package static let cacheReplyBytesMax = 512 << 20
-    /// Larger answers do not wait for the end of the loop's turn.
-    package static let cacheTurnReplyBytesMax = 16 << 10
     /// Messages and invalidations that wait for a client (redis's client-output-buffer-limit for pubsub); above, it is cut.
     package static let cachePushBytesMax = 32 << 20
     /// Requests between MULTI and EXEC, and their bytes.

@@ -30,7 +30,9 @@ import Testing
             { $0.sourceARN = "arn:aws:s3:::out*" }, { $0.sourceAccount = "123456789012" }, { $0.eventSourceToken = "t" },
             { $0.principalOrgID = "o-1234567890" }, { $0.urlAuthType = "NONE" }, { $0.isViaURL = true },
         ]
-        for condition in conditions { #expect(!policy(condition).permits(question) && !policy(condition).permits(AccessQuestion(s3, invoke))) }
+        for condition in conditions {
+            #expect(!policy(condition).permits(question) && !policy(condition).permits(AccessQuestion(s3, invoke)))
+        }
         #expect(policy { $0.sourceARN = "arn:aws:s3:::in*"; $0.sourceAccount = "000000000000" }.permits(question))
         #expect(!policy { $0.sourceARN = "arn:aws:s3:::in*"; $0.sourceAccount = "1" }.permits(question))
         let signed = AccessQuestion(.anonymous, invoke, urlAuthType: "AWS_IAM")
@@ -41,11 +43,13 @@ import Testing
     @Test func starsAndQuestionMarksStandForWhatTheyStandForInARNs() {
         let cases: [(String, String, Bool)] = [
             ("arn:a:b", "arn:a:b", true), ("arn:a:b", "arn:*", true), ("arn:a:b", "arn:*:b", true), ("arn:a:b", "arn:?:b", true), ("arn:aa:b", "arn:?:b", false),
-            ("abcabd", "*abd", true), ("abcab", "*abd", false), ("", "*", true), ("", "?", false), ("a", "a**", true), ("ab", "a", false), ("", "", true), ("aXbXc", "a*b*c", true),
+            ("abcabd", "*abd", true), ("abcab", "*abd", false), ("", "*", true), ("", "?", false), ("a", "a**", true),
+            ("ab", "a", false), ("", "", true), ("aXbXc", "a*b*c", true),
         ]
         for (text, pattern, expected) in cases {
             let policy = policy { $0.sourceARN = pattern }
-            #expect(policy.permits(AccessQuestion(.service("s3.amazonaws.com"), "lambda:InvokeFunction", sourceARN: text)) == expected, "\(text) \(pattern)")
+            let question = AccessQuestion(.service("s3.amazonaws.com"), "lambda:InvokeFunction", sourceARN: text)
+            #expect(policy.permits(question) == expected, "\(text) \(pattern)")
         }
     }
 }

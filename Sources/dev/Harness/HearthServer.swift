@@ -53,7 +53,7 @@ final class HearthServer: Contestant {
 
     /// What clients sign with.
     func credentials() throws -> Credentials {
-        let out = "\(directory)/env"
+        let out = "\(directory)/env-\(UUID().uuidString.prefix(8))"
         let status = try Child.run([binary, "env", "--json", "--data", data], log: out)
         let values = try? JSONDecoder().decode([String: String].self, from: Data(contentsOf: URL(fileURLWithPath: out)))
         guard status == 0, let key = values?["AWS_ACCESS_KEY_ID"], let secret = values?["AWS_SECRET_ACCESS_KEY"] else {

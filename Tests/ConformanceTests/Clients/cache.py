@@ -160,6 +160,10 @@ def bad_input():
     for byte in b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n":
         connection.sendall(bytes([byte]))
     check("a request in pieces", connection.recv(100) == b"$2\r\nhi\r\n")
+    # who has said all that it will say is answered
+    connection.sendall(b"ECHO last\r\n")
+    connection.shutdown(socket.SHUT_WR)
+    check("an end behind a request", read_all(connection) == b"$4\r\nlast\r\n")
     # a subscriber that does not read is cut, and nobody else is
     deaf = raw()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

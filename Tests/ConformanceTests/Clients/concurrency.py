@@ -85,10 +85,20 @@ def reserved_beside_provisioned():
     aws.put_provisioned_concurrency_config(FunctionName="beside", Qualifier="1", ProvisionedConcurrentExecutions=1)
     await_status("beside", "1", "READY")
     ended = []
-    thread = threading.Thread(target=lambda: ended.append(client().invoke(FunctionName="beside", Qualifier="2", Payload=b'{"seconds": 4}')))
+
+    def hold():
+        # Refused as long as the other one is inside.
+        while not ended:
+            try:
+                ended.append(client().invoke(FunctionName="beside", Qualifier="2", Payload=b'{"seconds": 4}'))
+            except aws.exceptions.TooManyRequestsException:
+                time.sleep(0.01)
+
+    thread = threading.Thread(target=hold)
     thread.start()
     refusals = 0
     while not ended and not refusals:
+        time.sleep(0.05)
         try:
             aws.invoke(FunctionName="beside", Qualifier="2")
         except aws.exceptions.TooManyRequestsException as error:

@@ -1,5 +1,6 @@
-"""Web applications and Powertools as people deploy them: packages in a layer, a function URL before Flask and FastAPI, and no line for Hearth's sake.
+"""Web applications and Powertools as people deploy them: packages in a layer, and a function URL before Flask and FastAPI.
 
+The one thing that the applications must know is what they must know behind any proxy with a path: X-Forwarded-Prefix.
 The first argument is the directory in which pip has put the packages."""
 
 import base64

@@ -135,5 +135,5 @@ def an_event_that_fails_ends_as_a_dead_letter():
     equal(record["responsePayload"]["errorMessage"], "order 7 cannot be filled")
 
 
-main(a_zip_becomes_a_function_and_an_alias_shifts_its_traffic, provisioned_concurrency_becomes_ready_and_serves, a_streamed_answer_comes_as_it_is_made,
-     an_event_that_fails_ends_as_a_dead_letter)
+main(a_zip_becomes_a_function_and_an_alias_shifts_its_traffic, provisioned_concurrency_becomes_ready_and_serves,
+     a_streamed_answer_comes_as_it_is_made, an_event_that_fails_ends_as_a_dead_letter)

@@ -23,8 +23,8 @@ def installed(packages):
     try:
         # (With this variable the compiled modules name their source by its digest: they hold wherever they are unpacked.)
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", partial] + packages,
-            check=True, stdin=subprocess.DEVNULL, env=os.environ | {"SOURCE_DATE_EPOCH": "1767225600"})
+            [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "2", "--disable-pip-version-check", "--only-binary", ":all:",
+             "--target", partial] + packages, check=True, stdin=subprocess.DEVNULL, env=os.environ | {"SOURCE_DATE_EPOCH": "1767225600"})
         try:
             os.rename(partial, place)
         except OSError:

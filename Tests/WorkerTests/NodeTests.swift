@@ -71,8 +71,11 @@ import Testing
         #expect(about.object["left"] as? Bool == true && about.object["memory"] as? String == "128" && about.object["trace"] as? String == "Root=1-a")
         #expect(about.object["id"] as? String == about["x-amzn-RequestId"] && about.text.contains(#""client":{"custom":{"a":1}}"#), "\(about)")
 
+        let next = try server.invoke("f", #"{"do":"context"}"#)
+        #expect(next.object["names"] != nil && next.object["trace"] == nil, "the trace id of the invocation before: \(next)")
+
         // Twice and interleaved with a counter: no leftover of one invocation may answer another.
-        var served = 1
+        var served = 2
         for (name, wanted) in Array(
             repeating: [
                 ("callback", #"{"called":true}"#), ("callbackTwice", "1"), ("callbackNothing", "null"), ("waits", #""waited""#),

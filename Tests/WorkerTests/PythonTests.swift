@@ -93,6 +93,8 @@ import Testing
             environment["_HANDLER"] == "app.handler" && environment["MINE"] == "of mine" && environment["TZ"] == ":UTC"
                 && environment["_X_AMZN_TRACE_ID"] == trace && environment["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency"
                 && environment["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3", "\(environment)")
+        let next = try server.invoke("f", #"{"do":"about"}"#, qualifier: "live").object["environment"] as? [String: Any]
+        #expect(next?["MINE"] as? String == "of mine" && next?["_X_AMZN_TRACE_ID"] is NSNull, "the trace id of the invocation before: \(next ?? [:])")
 
         // What Python writes as JSON, and what it cannot.
         for (python, json) in [

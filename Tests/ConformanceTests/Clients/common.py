@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import sys
+import time
 import traceback
 import zipfile
 
@@ -67,6 +68,16 @@ def refused(call, code, message=None, status=None, **arguments):
         holds(answer["ResponseMetadata"]["RequestId"], "an error has a request id")
         return answer
     raise AssertionError(f"{call.__name__} {str(arguments)[:200]} was not refused: {str(answer)[:300]}")
+
+
+def eventually(what, question, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        holds(time.monotonic() < end, f"waited {seconds} s for {what}")
+        time.sleep(0.05)
 
 
 def without_metadata(answer):

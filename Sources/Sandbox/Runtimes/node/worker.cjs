@@ -305,12 +305,15 @@ function readFrame() {
 }
 
 async function serve(handler) {
+  let traced = false;
   for (;;) {
     const frame = readFrame();
     if (frame === null) process.exit(0);
     const message = parseMessage(frame);
     currentId = message.id;
     if (message.traceId) process.env._X_AMZN_TRACE_ID = message.traceId;
+    else if (traced) delete process.env._X_AMZN_TRACE_ID; // That of the invocation before is not this one's.
+    traced = Boolean(message.traceId);
     await invoke(handler, message);
     if (input.length > 1 << 20 && filled === 0) input = Buffer.allocUnsafe(1 << 16);
   }

@@ -352,6 +352,7 @@ def serve(handler, peak):
     generator = type(_ for _ in ())
     peak_kib = 0
     environ = os.environ
+    traced = False
     for frame in frames():
         _, _, request_id, deadline, version_size, arn_size, trace_size, context_size = unpack_head(frame)
         mark = request_id[28:]
@@ -364,6 +365,11 @@ def serve(handler, peak):
         if trace_size:
             environ["_X_AMZN_TRACE_ID"] = frame[at : at + trace_size].decode()
             at += trace_size
+            traced = True
+        elif traced:
+            # That of the invocation before is not this one's.
+            environ.pop("_X_AMZN_TRACE_ID", None)
+            traced = False
         client_context = frame[at : at + context_size] if context_size else None
         at += context_size
         _current[0] = request_id

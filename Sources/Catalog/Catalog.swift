@@ -3,8 +3,8 @@ internal import Foundation
 internal import GRDB
 internal import Synchronization
 
-/// Functions, versions, aliases, code, concurrency settings and access keys, in SQLite. (Function URLs, policies and tags: CatalogAccess.swift;
-/// layers: CatalogLayers.swift.)
+/// Functions, versions, aliases, code, concurrency settings and access keys, in SQLite. (Function URLs, policies and tags:
+/// CatalogAccess.swift; layers: CatalogLayers.swift.)
 ///
 /// A call that changes something returns when its transaction is on disk (`synchronous=FULL`): what it has acknowledged
 /// survives `kill -9`. It then swaps the snapshot that requests are resolved against and tells `onChange`.

@@ -464,6 +464,8 @@ extension VersionPool: WorkerOwner {
         if slot.isTimedOut { return }
         slot.call = nil
         invocation.isAnswered = true
+        // Its last piece may have been one too many for a slow reader, and the next invocation's answer must be read.
+        invocation.stream?.resume()
         if slot.isProvisioned { metrics.provisionedInvocations += 1 } else if invocation.isSpillover {
             metrics.spilloverInvocations += 1
         }

@@ -45,7 +45,8 @@ final class FunctionURLStream: ResponseStreamTaker {
     private func begin(_ status: Int) {
         connection.begin(status)
         appendAnswerFields(by, stream.outcome, to: connection.output)
-        if by.hasCORS { CORS.withoutOwn(scratch.fields.bytes, to: connection.output) } else { connection.output.append(scratch.fields.bytes) }
+        let fields = scratch.fields.bytes
+        if by.hasCORS { CORS.withoutOwn(fields, to: connection.output) } else { connection.output.append(fields) }
         if FunctionURLRenderer.hasBody(status) {
             phase = .body
             connection.beginChunks()

@@ -95,7 +95,8 @@ extension Verifier {
         let payload = try Self.payload(announced)
         let signer = try check(fields, secret, time, payloadHash: announced, parts)
         return S3Authorization(
-            identity: Identity(caller: caller, accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3"), payload: payload, chain: signer)
+            identity: Identity(caller: caller, accessKeyID: fields.accessKeyID, region: fields.scope.region, service: "s3"),
+            payload: payload, chain: signer)
     }
 
     private func verifyQuery(

@@ -12,8 +12,8 @@ struct Hearth: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Serve.self, Deploy.self, Invoke.self, List.self, Describe.self, Remove.self, Rollback.self, Scale.self,
-            Logs.self, Stats.self, ObjectCommand.self, CacheCommand.self, AsyncCommand.self, ScheduleCommand.self, KeysCommand.self, EdgeCommand.self,
-            Env.self, Init.self, Doctor.self,
+            Logs.self, Stats.self, ObjectCommand.self, CacheCommand.self, AsyncCommand.self, ScheduleCommand.self, KeysCommand.self,
+            EdgeCommand.self, Env.self, Init.self, Doctor.self,
         ])
 
     /// Exit codes: 0, 1 when something failed, 2 when the command line was wrong.

@@ -41,6 +41,10 @@ import Testing
             yield {"statusCode": 204}
             yield "never sent"
 
+        def long():
+            for number in range(80):
+                yield bytes(65536)
+
         def wide():
             for number in range(320):
                 yield bytes([number % 251]) * 65536
@@ -156,6 +160,14 @@ import Testing
         let wanted: [UInt8] = (0..<320).map { UInt8($0 % 251) }
         #expect(stride(from: 0, to: answer.body.count, by: 65536).map { answer.body[$0] } == wanted)
         #expect(stride(from: 65535, to: answer.body.count, by: 65536).map { answer.body[$0] } == wanted)
+        // However its last pieces met the reader, the worker is there for the next call.
+        for _ in 0..<12 {
+            let late = try Wire(server.front)
+            try late.send("GET /f/long HTTP/1.1\r\nHost: x\r\n\r\n")
+            try late.wait(for: "200 OK")
+            #expect(try late.response().body.count == 80 * 65536)
+            #expect(try server.get("/f/plain").status == 200)
+        }
         // A reader that goes away frees it too.
         do {
             let gone = try Wire(server.front)

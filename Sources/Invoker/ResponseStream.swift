@@ -1,6 +1,6 @@
 internal import Base
 internal import HTTP
-internal import Sandbox
+package import Sandbox
 
 /// Takes an answer that comes in pieces. Its end is the client's `finished`: a result without a payload, or the error that broke it off.
 package protocol ResponseStreamTaker: AnyObject {
@@ -68,5 +68,20 @@ package final class ResponseStream {
         guard isPaused else { return }
         isPaused = false
         worker.resumeStream()
+    }
+}
+
+/// A worker of the pool answers in pieces.
+extension VersionPool {
+    package func workerStreams(_ worker: Worker, type: UnsafeRawBufferPointer) {
+        guard let slot = slots[worker.tag], let invocation = slot.call, !slot.isTimedOut else { return }
+        var outcome = outcome(of: invocation, .result, UnsafeRawBufferPointer(start: nil, count: 0))
+        outcome.isUnderWay = true
+        invocation.begin(ResponseStream(type: type, worker: worker, outcome: outcome))
+    }
+
+    package func workerStreamed(_ worker: Worker, _ bytes: UnsafeRawBufferPointer) {
+        guard let slot = slots[worker.tag], !slot.isTimedOut else { return }
+        slot.call?.stream?.took(bytes)
     }
 }

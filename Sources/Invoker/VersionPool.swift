@@ -358,7 +358,7 @@ package final class VersionPool {
         invocation.finished(outcome)
     }
 
-    private func outcome(
+    func outcome(
         of invocation: Invocation, _ kind: InvocationOutcome.Kind, _ payload: UnsafeRawBufferPointer
     ) -> InvocationOutcome {
         let wait = invocation.dispatched.since(invocation.arrived)
@@ -491,18 +491,6 @@ extension VersionPool: WorkerOwner {
         case .tooLarge:
             finish(invocation, .functionError, LambdaError.tooLarge, status: .error, peakKiB: worker.peakKiB)
         }
-    }
-
-    package func workerStreams(_ worker: Worker, type: UnsafeRawBufferPointer) {
-        guard let slot = slots[worker.tag], let invocation = slot.call, !slot.isTimedOut else { return }
-        var outcome = outcome(of: invocation, .result, UnsafeRawBufferPointer(start: nil, count: 0))
-        outcome.isUnderWay = true
-        invocation.begin(ResponseStream(type: type, worker: worker, outcome: outcome))
-    }
-
-    package func workerStreamed(_ worker: Worker, _ bytes: UnsafeRawBufferPointer) {
-        guard let slot = slots[worker.tag], !slot.isTimedOut else { return }
-        slot.call?.stream?.took(bytes)
     }
 
     /// Has the worker served enough?

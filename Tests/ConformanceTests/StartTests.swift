@@ -112,7 +112,7 @@ import Testing
 
     @Test func pathsInAConfigurationCountFromItsDirectoryAndCommandsFindTheServerThere() throws {
         let place = try TemporaryDirectory()
-        try place.write("site/runtime.toml", "data = \"state/here\"\nfunctions = \"code\"\n[listen]\nfront = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\n")
+        try place.write("site/runtime.toml", "data = \"state/here\"\nfunctions = \"code\"\n[listen]\nfront = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\ncache = \"127.0.0.1:0\"\n")
         try TestFunction.python("placed", "def handler(event, context):\n    return 'found'\n").write(into: place, at: "site/code/placed")
         try place.write("elsewhere/file", "")
         let server = try Child(
